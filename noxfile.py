@@ -1,0 +1,87 @@
+"""`nox` runs what every change must pass; `nox -l` lists the sessions and `nox -s NAME` runs one."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+
+ROOT = Path(__file__).parent
+WORKSPACE = nox.project.load_toml(ROOT / "pyproject.toml")
+PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+SUITES = {path.name: path / "tests" for path in PACKAGES} | {WORKSPACE["project"]["name"]: ROOT / "tests"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+def sync(session: nox.Session, *options: str) -> None:
+    """Make the session's environment hold exactly what the options select from the workspace."""
+    environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
+    session.run_install("uv", "sync", "--quiet", "--no-default-groups", *options, env=environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff's rules and its format."""
+    sync(session, "--only-group", "lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Strict mypy, package by package, sources and tests."""
+    sync(session, "--group", "typecheck")
+    for package in PACKAGES:
+        session.run("mypy", str(package / "src"), str(package / "tests"))
+    for path in ("noxfile.py", "tools", "tests"):
+        session.run("mypy", path)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Who may import whom, between packages and inside them; and nothing undeclared or unused."""
+    sync(session, "--group", "imports")
+    session.run("lint-imports", "--no-logo")
+    for package in PACKAGES:
+        with session.chdir(package):
+            session.run("lint-imports", "--no-logo", "pyproject.toml")
+            session.run("deptry", "src")
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """Enum values, schema and everything built on them against the committed lock file."""
+    sync(session, "--group", "test")
+    session.run("python", "tools/check_contracts.py", "--check")
+    session.run("pytest", "tests/contracts", env=ONE_THREAD)
+
+
+@nox.session
+@nox.parametrize("suite", [nox.param(name, id=name) for name in SUITES])
+def tests(session: nox.Session, suite: str) -> None:
+    """Each package's tests with only its own closure installed, then those of the workspace."""
+    sync(session, "--package", suite, "--group", "test")
+    session.run("pytest", str(SUITES[suite]), *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False, reuse_venv=False)
+@nox.parametrize("package", [nox.param(path, id=path.name) for path in PACKAGES])
+def wheels(session: nox.Session, package: Path) -> None:
+    """Each package installed alone from its built wheel, and its tests, away from the workspace."""
+    test_group = nox.project.dependency_groups(nox.project.load_toml(package / "pyproject.toml"), "test")
+    options = ["--quiet", "--find-links", "dist", "--exclude-newer", WORKSPACE["tool"]["uv"]["exclude-newer"]]
+    # uv keeps wheels by version: without this an older build of the same version would be installed.
+    options += [f"--refresh-package={path.name}" for path in PACKAGES]
+    with tempfile.TemporaryDirectory() as away, session.chdir(away):
+        session.run_install("uv", "build", "--quiet", "--all-packages", "-o", f"{away}/dist", str(ROOT))
+        session.install(*options, package.name)
+        session.run("python", "-c", f"import {package.name.replace('-', '_')}")
+        session.install(*options, *test_group)
+        shutil.copytree(package / "tests", "tests")
+        shutil.copy(package / "README.md", ".")
+        session.run("pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", away, "tests", env=ONE_THREAD)

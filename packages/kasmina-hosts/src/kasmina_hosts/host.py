@@ -1,0 +1,60 @@
+"""The default host: a small convolutional network with a slot after each of its three stages."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from leyline_types import InjectionSpec
+
+
+@final
+class ConvStage(nn.Module):
+    """relu(conv3x3(x)), halved in height and width by max pooling if `pool`."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, pool: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
+
+    def forward(
+        self, x: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch width rows columns"]:
+        """From activations [batch, in_channels, H, W]."""
+        pooled: Tensor = self.pool((self.conv(x) + self.bias[:, None, None]).relu())
+        return pooled
+
+
+@final
+class PooledHead(nn.Module):
+    """Class logits from each channel's mean: the narrow host has little to go by, which leaves room to grow."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch num_classes"]:
+        """From activations [batch, C, H, W]."""
+        logits: Tensor = self.linear(x.mean(dim=(-2, -1)))
+        return logits
+
+
+def build_host(width: int, num_classes: int) -> list[nn.Module]:
+    """The parts of a host for 8 x 8 images of one channel, in order: three stages, each followed by a slot; a head."""
+    return [
+        ConvStage(1, width, pool=True),
+        ConvStage(width, width, pool=False),
+        ConvStage(width, width, pool=False),
+        PooledHead(width, num_classes),
+    ]
+
+
+def host_slots(width: int) -> tuple[InjectionSpec, ...]:
+    """The host's slots, from input to output."""
+    return tuple(
+        InjectionSpec(f"r0c{index}", channels=width, position=(index + 1) / 4, layer_range=(index, index + 1))
+        for index in range(3)
+    )

@@ -1,0 +1,75 @@
+"""Many networks of one shape as one: every parameter carries the host axis in front."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+Parameters = dict[str, Tensor]
+"""Named parameters, each [host, ...]."""
+
+
+class StackedModule:
+    """One module for each of E hosts: called on [host, batch, ...], each with its own parameters.
+
+    Args:
+        modules: one per host, of equal architecture; their parameters are copied.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        state, buffers = stack_module_state(list(modules))
+        if buffers:
+            raise ValueError(f"a module of a host cannot have buffers: {', '.join(buffers)}")
+        self.parameters: Parameters = {name: value.detach().requires_grad_() for name, value in state.items()}
+        template = modules[0]
+
+        def call(parameters: Parameters, x: Tensor) -> Tensor:
+            result: Tensor = functional_call(template, parameters, (x,))
+            return result
+
+        self._call: Callable[[Parameters, Tensor], Tensor] = vmap(call)
+
+    def __call__(
+        self, x: Float[Tensor, "host batch *shape"], hosts: Int[Tensor, " chosen"] | None = None
+    ) -> Float[Tensor, "host batch *result"]:
+        """Apply the modules of all hosts, or of those with these indices, each to its own batch."""
+        if hosts is None:
+            return self._call(self.parameters, x)
+        return self._call({name: value[hosts] for name, value in self.parameters.items()}, x)
+
+    def put(self, host: int, module: nn.Module) -> None:
+        """Give one host the parameters of a fresh module."""
+        with torch.no_grad():
+            for name, value in module.named_parameters():
+                self.parameters[name][host] = value
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The stacked parameters."""
+        return iter(self.parameters.values())
+
+    @property
+    def size(self) -> int:
+        """Parameters of one host's module."""
+        return sum(value[0].numel() for value in self.parameters.values())
+
+
+@contextmanager
+def seeded_initialisation(seed: int) -> Iterator[None]:
+    """Modules built inside depend on `seed` alone; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A module whose initial values depend on `seed` alone."""
+    with seeded_initialisation(seed):
+        return build()
+
+
+def squared_norms(gradients: Sequence[Tensor]) -> Float[Tensor, " host"]:
+    """Sum of squares over all parameters of each host."""
+    return torch.stack([gradient.reshape(len(gradient), -1).square().sum(1) for gradient in gradients]).sum(0)

@@ -1,0 +1,20 @@
+"""Real digits, one thread, and actions in words."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+from kasmina_hosts import DigitsTask
+
+settings.register_profile("tensors", deadline=None)
+settings.load_profile("tensors")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def task() -> DigitsTask:
+    return DigitsTask()

@@ -1,0 +1,249 @@
+"""The life of a seed: a script from germination to the end, every gate, every refusal, and random lives."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kasmina_hosts import GateInputs, Gates, Lifecycle, SlotRules, apply_actions, empty_lifecycle, tick
+from kasmina_hosts.actions import Applied
+from leyline_types import (
+    AlphaAlgorithm,
+    AlphaMode,
+    AlphaSpeedAction,
+    AlphaTargetAction,
+    BlueprintAction,
+    FactoredAction,
+    FactoredActions,
+    GerminationStyle,
+    LegalityRules,
+    LifecycleOp,
+    SeedStage,
+    SlotConfig,
+    TempoAction,
+    can_transition,
+    head_sizes,
+)
+
+SLOTS = SlotConfig.default()
+GATES = Gates()
+RULES = SlotRules(
+    torch.ones(3, dtype=torch.bool), 3, (BlueprintAction.CONV_LIGHT, BlueprintAction.NORM), LegalityRules()
+)
+GERMINATE = FactoredAction(
+    LifecycleOp.GERMINATE,
+    "r0c1",
+    blueprint=BlueprintAction.NORM,
+    style=GerminationStyle.SIGMOID_ADD,
+    tempo=TempoAction.FAST,
+    alpha_target=AlphaTargetAction.SEVENTY,
+)
+ADVANCE = FactoredAction(LifecycleOp.ADVANCE, "r0c1")
+FOSSILIZE = FactoredAction(LifecycleOp.FOSSILIZE, "r0c1")
+WAIT = FactoredAction(LifecycleOp.WAIT, "r0c1")
+PRUNE = FactoredAction(LifecycleOp.PRUNE, "r0c1", alpha_speed=AlphaSpeedAction.INSTANT)
+
+
+def measured(improvement: float = 9.0, ratio: float = 9.0, contribution: float = 9.0) -> GateInputs:
+    return GateInputs(*(torch.full((1, 3), value) for value in (improvement, ratio, contribution)))
+
+
+def act(
+    state: Lifecycle, action: FactoredAction, inputs: GateInputs | None = None, rules: SlotRules = RULES
+) -> Applied:
+    indices = FactoredActions(*(torch.tensor([index]) for index in action.to_indices(SLOTS)))
+    return apply_actions(state, indices, rules, GATES, inputs or measured())
+
+
+def live(*actions: FactoredAction, state: Lifecycle | None = None) -> Lifecycle:
+    """The state after these actions, a tick following each; all of them must take effect."""
+    state = empty_lifecycle(1, 3) if state is None else state
+    for action in actions:
+        applied = act(state, action)
+        assert applied.legal.all()
+        assert applied.took_effect.all(), action.describe()
+        state = tick(applied.state, GATES)
+    return state
+
+
+TRAINED = (GERMINATE, ADVANCE, WAIT)
+HELD = (*TRAINED, ADVANCE, WAIT, WAIT, ADVANCE)
+
+
+def stage(state: Lifecycle) -> SeedStage:
+    return SeedStage(int(state.stage[0, 1]))
+
+
+def same(a: Lifecycle, b: Lifecycle) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_life_to_the_end() -> None:
+    state = live(GERMINATE)
+    assert stage(state) is SeedStage.GERMINATED
+    assert state.blueprint[0, 1] == BlueprintAction.NORM
+    assert state.algorithm[0, 1] == AlphaAlgorithm.ADD
+    assert state.age[0].tolist() == [0, 1, 0]
+    state = live(*TRAINED[1:], state=state)
+    assert (stage(state), float(state.alpha[0, 1])) == (SeedStage.TRAINING, 0.0)
+    alphas = []
+    state = live(ADVANCE, state=state)
+    for _ in range(2):
+        assert (stage(state), int(state.alpha_mode[0, 1])) == (SeedStage.BLENDING, AlphaMode.UP)
+        alphas.append(float(state.alpha[0, 1]))
+        state = live(WAIT, state=state)
+    assert 0 < alphas[0] < alphas[1] < 0.7
+    assert state.alpha[0, 1] == torch.tensor(0.7)
+    assert state.alpha_mode[0, 1] == AlphaMode.HOLD
+    state = live(ADVANCE, state=state)
+    assert stage(state) is SeedStage.HOLDING
+    state = live(FOSSILIZE, state=state)
+    assert stage(state) is SeedStage.FOSSILIZED
+    for action in (ADVANCE, FOSSILIZE, PRUNE):
+        applied = act(state, action)
+        assert not applied.legal.any()
+        assert same(applied.state, state)
+
+
+@pytest.mark.parametrize(
+    ("lived", "action", "inputs"),
+    [
+        (TRAINED, ADVANCE, measured(improvement=0.49)),
+        (TRAINED, ADVANCE, measured(improvement=torch.nan)),
+        (TRAINED, ADVANCE, measured(ratio=0.09)),
+        (TRAINED, ADVANCE, measured(ratio=torch.nan)),
+        ((GERMINATE, ADVANCE), ADVANCE, measured()),
+        ((*TRAINED, ADVANCE), ADVANCE, measured()),
+        (HELD, FOSSILIZE, measured(contribution=0.99)),
+        (HELD, FOSSILIZE, measured(contribution=torch.nan)),
+    ],
+)
+def test_a_shut_gate_changes_nothing(
+    lived: tuple[FactoredAction, ...], action: FactoredAction, inputs: GateInputs
+) -> None:
+    state = live(*lived)
+    applied = act(state, action, inputs)
+    assert applied.legal.all()
+    assert not applied.took_effect.any()
+    assert same(applied.state, state)
+
+
+def test_gates_open_at_their_marks() -> None:
+    assert act(live(*TRAINED), ADVANCE, measured(improvement=0.5, ratio=0.1)).took_effect.all()
+    assert act(live(*HELD), FOSSILIZE, measured(contribution=1.0)).took_effect.all()
+
+
+def test_instant_prune_and_cooldown() -> None:
+    state = live(*HELD, PRUNE)
+    stages = [stage(state)]
+    assert float(state.alpha[0, 1]) == 0.0
+    for _ in range(7):
+        state = live(WAIT, state=state)
+        stages.append(stage(state))
+    embargo = [SeedStage.EMBARGOED] * 5
+    assert stages == [SeedStage.PRUNED, *embargo, SeedStage.RESETTING, SeedStage.DORMANT]
+    assert same(state, empty_lifecycle(1, 3))
+
+
+def test_slow_prune_runs_alpha_down_first() -> None:
+    slow = dataclasses.replace(PRUNE, alpha_speed=AlphaSpeedAction.FAST)
+    state = live(*HELD, slow)
+    assert (stage(state), int(state.alpha_mode[0, 1])) == (SeedStage.BLENDING, AlphaMode.DOWN)
+    alphas = [float(state.alpha[0, 1])]
+    for _ in range(2):
+        state = live(WAIT, state=state)
+        alphas.append(float(state.alpha[0, 1]))
+    assert alphas[0] > alphas[1] > alphas[2] == 0.0
+    assert stage(state) is SeedStage.PRUNED
+
+
+def test_a_seed_without_alpha_is_pruned_at_once() -> None:
+    slow = dataclasses.replace(PRUNE, alpha_speed=AlphaSpeedAction.SLOW)
+    assert stage(live(*TRAINED, slow)) is SeedStage.PRUNED
+
+
+def test_retarget_goes_back_to_blending() -> None:
+    retarget = FactoredAction(
+        LifecycleOp.SET_ALPHA_TARGET,
+        "r0c1",
+        style=GerminationStyle.SIGMOID_ADD,
+        alpha_target=AlphaTargetAction.FULL,
+        alpha_speed=AlphaSpeedAction.FAST,
+    )
+    state = live(*HELD, retarget)
+    assert (stage(state), int(state.alpha_mode[0, 1])) == (SeedStage.BLENDING, AlphaMode.UP)
+    assert not act(state, retarget).legal.any()
+    state = live(WAIT, WAIT, state=state)
+    assert float(state.alpha[0, 1]) == 1.0
+    at_once = dataclasses.replace(retarget, alpha_speed=AlphaSpeedAction.INSTANT)
+    state = live(*HELD, at_once)
+    assert (stage(state), float(state.alpha[0, 1])) == (SeedStage.BLENDING, 1.0)
+
+
+def test_retarget_to_the_present_state_is_without_effect() -> None:
+    state = live(*HELD)
+    unchanged = FactoredAction(
+        LifecycleOp.SET_ALPHA_TARGET, "r0c1", style=GERMINATE.style, alpha_target=GERMINATE.alpha_target
+    )
+    applied = act(state, unchanged)
+    assert applied.legal.all()
+    assert not applied.took_effect.any()
+    assert same(applied.state, state)
+
+
+def test_legality_beyond_the_stage() -> None:
+    empty = empty_lifecycle(1, 3)
+    unbuilt = dataclasses.replace(GERMINATE, blueprint=BlueprintAction.CONV_HEAVY)
+    assert not act(empty, unbuilt).legal.any()
+    assert not act(empty, dataclasses.replace(GERMINATE, blueprint=BlueprintAction.NOOP)).legal.any()
+    assert not act(
+        live(GERMINATE), dataclasses.replace(GERMINATE, slot_id="r0c0"), rules=RULES._replace(capacity=1)
+    ).legal.any()
+    disabled = RULES._replace(enabled=torch.tensor([True, False, True]))
+    assert not act(empty, GERMINATE, rules=disabled).legal.any()
+    assert act(empty, WAIT, rules=disabled).legal.all()
+    old = RULES._replace(rules=LegalityRules(min_prune_age=9))
+    assert not act(live(GERMINATE), PRUNE, rules=old).legal.any()
+    rising = live(*TRAINED, ADVANCE)
+    assert not act(rising, PRUNE).legal.any()
+    override = RULES._replace(rules=LegalityRules(allow_governor_override=True))
+    assert act(rising, PRUNE, rules=override).legal.all()
+
+
+@given(st.integers(0, 2**31))
+def test_random_lives_follow_the_transition_table(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    hosts, sizes = 6, head_sizes(SLOTS)
+    state = empty_lifecycle(hosts, 3)
+    gates = Gates(min_training_epochs=1, embargo_epochs=2)
+    for _ in range(25):
+        actions = FactoredActions(*(torch.randint(0, size, (hosts,), generator=generator) for size in sizes))
+        inputs = GateInputs(*(torch.randn(hosts, 3, generator=generator) * 3 for _ in range(3)))
+        applied = apply_actions(state, actions, RULES, gates, inputs)
+        idle = ~applied.took_effect | (actions.op == LifecycleOp.WAIT)
+        for before, after in zip(state, applied.state, strict=True):
+            assert torch.equal(before[idle], after[idle])
+        assert not (applied.took_effect & ~applied.legal).any()
+        ticked = tick(applied.state, gates)
+        for old, new in ((state, applied.state), (applied.state, ticked)):
+            for source, target in zip(
+                old.stage.flatten().tolist(), new.stage.flatten().tolist(), strict=True
+            ):
+                assert source == target or can_transition(SeedStage(source), SeedStage(target))
+        state = ticked
+        assert (state.alpha >= 0).all()
+        assert (state.alpha <= 1).all()
+        assert not state.alpha[~state.live].any()
+        resting = state.alpha_mode == AlphaMode.HOLD
+        blended = (state.stage == SeedStage.HOLDING) | (state.stage == SeedStage.FOSSILIZED)
+        assert torch.equal(state.alpha[resting & blended], state.alpha_target[resting & blended])
+
+
+def test_gates_scale_with_the_episode() -> None:
+    assert Gates.for_episode(25) == Gates()
+    short = Gates.for_episode(5)
+    assert (short.min_training_epochs, short.embargo_epochs) == (1, 1)
+    with pytest.raises(ValueError, match="`embargo_epochs` must be at least 1, not 0"):
+        Gates(embargo_epochs=0)

@@ -1,0 +1,299 @@
+"""Hosts in real training: alone or together the same, measured honestly, rolled back alone, refusing nonsense."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from kasmina_hosts import DigitsTask, GrownSeed, HostConfig, HostPopulation, UnbuiltBlueprintError
+from kasmina_hosts import population as population_module
+from kasmina_hosts.epoch import EpochResult, train_epoch
+from leyline_types import (
+    AlphaAlgorithm,
+    AlphaMode,
+    BlueprintAction,
+    FactoredAction,
+    FactoredActions,
+    LegalityRules,
+    LifecycleOp,
+    Observation,
+    SeedStage,
+    SignalColumns,
+    SlotColumns,
+    SlotConfig,
+    TempoAction,
+)
+
+SLOTS = SlotConfig.default()
+EPOCHS = 8
+NORM = GrownSeed(BlueprintAction.NORM, AlphaAlgorithm.GATE, 1.0)
+Script = Callable[[int], FactoredAction]
+
+
+def same_for_all(action: FactoredAction, num_hosts: int) -> FactoredActions[Tensor]:
+    return FactoredActions(*(torch.full((num_hosts,), index) for index in action.to_indices(SLOTS)))
+
+
+def growing(epoch: int) -> FactoredAction:
+    """Germinates in r0c1, then asks to advance every epoch, then to fossilize."""
+    if epoch == 0:
+        return FactoredAction(
+            LifecycleOp.GERMINATE, "r0c1", blueprint=BlueprintAction.NORM, tempo=TempoAction.FAST
+        )
+    return FactoredAction(LifecycleOp.ADVANCE, "r0c1")
+
+
+def waiting(epoch: int) -> FactoredAction:
+    return FactoredAction(LifecycleOp.WAIT, "r0c0")
+
+
+def make(task: DigitsTask, **options: object) -> HostPopulation:
+    return HostPopulation(task, HostConfig(max_epochs=EPOCHS), **options)  # type: ignore[arg-type]
+
+
+def play(
+    population: HostPopulation, seeds: list[int], script: Script = growing, epochs: int = EPOCHS
+) -> list[Observation[Tensor]]:
+    seen = [population.reset(seeds)]
+    for epoch in range(epochs):
+        seen.append(population.step(same_for_all(script(epoch), len(seeds))).observation)
+    return seen
+
+
+def assert_equal(a: Observation[Tensor], b: Observation[Tensor], hosts: slice = slice(None)) -> None:
+    for names, block_a, block_b in (
+        (SignalColumns._fields, a.signals, b.signals),
+        (SlotColumns._fields, a.slots, b.slots),
+    ):
+        for name, x, y in zip(names, block_a, block_b, strict=True):
+            torch.testing.assert_close(x[hosts], y[hosts], equal_nan=True, rtol=0, atol=0, msg=name)
+
+
+def test_hosts_learn(task: DigitsTask) -> None:
+    seen = play(make(task), [1, 2, 3, 4], waiting)
+    assert seen[0].signals.val_accuracy.mean() < 25
+    assert seen[-1].signals.val_accuracy.mean() > seen[0].signals.val_accuracy.mean() + 8
+    assert seen[-1].signals.val_loss.mean() < seen[0].signals.val_loss.mean()
+
+
+def test_a_host_is_the_same_alone_and_in_company(task: DigitsTask) -> None:
+    together, alone = play(make(task), [5, 9, 7]), play(make(task), [9])
+    for step in range(EPOCHS + 1):
+        for name in ("val_loss", "train_loss", "total_params"):
+            ours, other = (getattr(seen[step].signals, name) for seen in (together, alone))
+            torch.testing.assert_close(ours[1:2], other, atol=2e-3, rtol=2e-3)
+        assert torch.equal(together[step].slots.stage[1:2], alone[step].slots.stage)
+
+
+def test_equal_seeds_give_equal_hosts_and_others_do_not(task: DigitsTask) -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    first, second = play(make(task), [4, 6], epochs=3), play(make(task), [4, 6], epochs=3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for a, b in zip(first, second, strict=True):
+        assert_equal(a, b)
+    assert (first[-1].signals.val_loss[0] != first[-1].signals.val_loss[1]).all()
+
+
+def test_growth_takes_effect(task: DigitsTask) -> None:
+    seen = play(make(task), list(range(6)))
+    stages = torch.stack([each.slots.stage[:, 1] for each in seen])
+    assert (stages[1] == SeedStage.GERMINATED).all()
+    assert (stages[2] == SeedStage.TRAINING).all()
+    assert (stages[-1] == SeedStage.HOLDING).any()
+    held = seen[-1].slots.stage[:, 1] == SeedStage.HOLDING
+    assert seen[-1].slots.contribution[held, 1].isfinite().all()
+    assert (seen[-1].slots.alpha[held, 1] == 0.5).all()
+    size = seen[-1].signals.total_params - seen[-1].signals.host_params
+    assert (size == 2 * HostConfig().width + 1).all()
+
+
+def test_contribution_is_accuracy_with_minus_without(task: DigitsTask) -> None:
+    population = make(task)
+    population.reset([1, 2], [{"r0c0": NORM, "r0c2": NORM}] * 2)
+    for _ in range(3):
+        observation = population.step(same_for_all(waiting(0), 2)).observation
+    present = population._present
+    life = present.life._replace(alpha=present.life.alpha * torch.tensor([1.0, 1.0, 0.0]))
+    images = task.validation.images.expand(2, *task.validation.images.shape)
+    correct = present.networks.forward(images, life, training=False).argmax(-1) == task.validation.labels
+    expected = observation.signals.val_accuracy - 100 * correct.float().mean(1)
+    torch.testing.assert_close(observation.slots.contribution[:, 2], expected)
+    assert observation.slots.contribution[:, 1].isnan().all()
+
+
+def test_falling_seeds_are_frozen(task: DigitsTask) -> None:
+    population = make(task)
+    population.reset([1], [{"r0c0": NORM}])
+    present = population._present
+    falling = torch.tensor([[True, False, False]])
+    present.life = present.life.where(
+        falling,
+        alpha_mode=float(AlphaMode.DOWN),
+        steps_total=8.0,
+        steps_done=0.0,
+        alpha_start=1.0,
+        alpha_target=0.5,
+    )
+    tensors = [
+        *present.networks.slots[0].seeds[BlueprintAction.NORM].tensors(),
+        *present.networks.slots[0].gate.tensors(),
+    ]
+    before = [tensor.clone() for tensor in tensors]
+    host = [tensor.clone() for tensor in present.networks.parts[0].tensors()]
+    population.step(same_for_all(waiting(0), 1))
+    assert all(torch.equal(old, new) for old, new in zip(before, tensors, strict=True))
+    assert not any(torch.equal(o, n) for o, n in zip(host, present.networks.parts[0].tensors(), strict=True))
+
+
+def test_a_diverging_host_is_rolled_back_alone(task: DigitsTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = play(make(task), [1, 2, 3], epochs=3)
+    population, train = make(task), train_epoch
+    epochs: list[int] = []
+
+    def poisoned(*args: object, **kwargs: object) -> EpochResult:
+        result = train(*args, **kwargs)  # type: ignore[arg-type]
+        epochs.append(1)
+        if len(epochs) == 3:
+            for tensor in population._present.networks.tensors():
+                with torch.no_grad():
+                    tensor[1] = torch.nan
+        return result
+
+    monkeypatch.setattr(population_module, "train_epoch", poisoned)
+    seen = play(population, [1, 2, 3], epochs=3)
+    last = seen[-1]
+    assert last.signals.rolled_back.tolist() == [False, True, False]
+    assert last.slots.stage[1, 1] == SeedStage.PRUNED
+    assert sound[-1].slots.stage[1, 1] != SeedStage.PRUNED
+    assert last.signals.val_loss[1] == seen[-2].signals.val_loss[1]
+    for hosts in (slice(0, 1), slice(2, 3)):
+        assert_equal(last, sound[-1], hosts)
+    monkeypatch.undo()
+    after = population.step(same_for_all(waiting(0), 3)).observation
+    assert after.signals.val_loss.isfinite().all()
+    assert not after.signals.rolled_back.any()
+
+
+def test_fresh_hosts_know_what_was_measured_and_nothing_else(task: DigitsTask) -> None:
+    signals, slots, telemetry = make(task).reset([1, 2])
+    assert telemetry is None
+    for name in ("loss_delta", "accuracy_delta", "grad_norm_host", "grad_norm_seed"):
+        assert getattr(signals, name).isnan().all(), name
+    for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "best_val_loss"):
+        assert getattr(signals, name).isfinite().all(), name
+    assert signals.last_op.tolist() == signals.last_op_took_effect.tolist() == [-1, -1]
+    assert signals.loss_history.isnan().sum(1).tolist() == [4, 4]
+    assert not slots.occupied.any()
+    assert (slots.stage == SeedStage.DORMANT).all()
+    assert slots.contribution.isnan().all()
+
+
+def test_reports_say_what_the_columns_say(task: DigitsTask) -> None:
+    population = make(task)
+    observation = play(population, [1, 2], epochs=2)[-1]
+    for host, (signals, reports) in enumerate(zip(population.signals(), population.reports(), strict=True)):
+        assert signals.metrics.val_loss == observation.signals.val_loss[host]
+        assert signals.active_seeds == ("r0c1-epoch0",)
+        assert signals.last_op is LifecycleOp.ADVANCE
+        assert (reports["r0c0"], reports["r0c2"]) == (None, None)
+        report = reports["r0c1"]
+        assert report is not None
+        assert (report.stage, report.previous_stage) == (SeedStage.TRAINING, SeedStage.GERMINATED)
+        assert (report.blueprint_id, report.metrics.epochs_total) == ("norm", 2)
+        assert report.metrics.counterfactual_contribution is None
+        assert report.metrics.total_improvement == pytest.approx(
+            signals.metrics.val_accuracy - report.metrics.initial_val_accuracy
+        )
+
+
+def test_grown_from_the_start(task: DigitsTask) -> None:
+    population = make(task)
+    grown = [{"r0c0": NORM}, {"r0c1": GrownSeed(BlueprintAction.CONV_LIGHT, AlphaAlgorithm.ADD, 0.5)}]
+    observation = population.reset([1, 2], grown)
+    assert population.grown() == grown
+    width = HostConfig().width
+    added = observation.signals.total_params - observation.signals.host_params
+    assert added.tolist() == [2 * width + 1 + width + 1, 9 * width**2 + 2 * width]
+    assert not torch.equal(population.reset([1, 2]).signals.val_loss, observation.signals.val_loss)
+    assert population.grown() == [{}, {}]
+
+
+def test_test_accuracy_is_of_the_test_part(task: DigitsTask) -> None:
+    population = make(task)
+    play(population, [1], waiting, epochs=2)
+    present = population._present
+    logits = present.networks.forward(task.test.images[None], present.life, training=False)[0]
+    expected = 100 * (logits.argmax(-1) == task.test.labels).float().mean()
+    torch.testing.assert_close(population.test_accuracy(), expected[None])
+
+
+def test_refused_actions_are_reported_by_the_next_observation(task: DigitsTask) -> None:
+    population = make(task, rules=LegalityRules(enabled_slots=("r0c0",)))
+    population.reset([1])
+    illegal = population.step(same_for_all(growing(0), 1))
+    assert (illegal.legal.item(), illegal.took_effect.item()) == (False, False)
+    assert illegal.observation.signals.last_op.item() == LifecycleOp.GERMINATE
+    assert illegal.observation.signals.last_op_took_effect.item() == 0
+    assert not illegal.observation.slots.occupied.any()
+
+
+def test_only_blueprints_with_a_module_are_enabled(task: DigitsTask) -> None:
+    assert make(task).rules.enabled_blueprints == (BlueprintAction.CONV_LIGHT, BlueprintAction.NORM)
+    only_norm = LegalityRules(enabled_blueprints=(BlueprintAction.NORM, BlueprintAction.CONV_HEAVY))
+    assert make(task, rules=only_norm).rules.enabled_blueprints == (BlueprintAction.NORM,)
+
+
+def test_nonsense_is_refused_and_changes_nothing(task: DigitsTask) -> None:
+    population = make(task)
+    with pytest.raises(RuntimeError, match="no hosts yet; call reset"):
+        population.observe()
+    with pytest.raises(ValueError, match="at least one host seed"):
+        population.reset([])
+    with pytest.raises(ValueError, match="at least 0, not -3"):
+        population.reset([1, -3])
+    with pytest.raises(ValueError, match="`grown` describes 1 hosts, `seeds` 2"):
+        population.reset([1, 2], [{}])
+    with pytest.raises(ValueError, match="'r4c4' is not one of"):
+        population.reset([1], [{"r4c4": NORM}])
+    with pytest.raises(UnbuiltBlueprintError, match="conv_heavy"):
+        population.reset([1], [{"r0c0": GrownSeed(BlueprintAction.CONV_HEAVY, AlphaAlgorithm.ADD, 1.0)}])
+    with pytest.raises(ValueError, match=r"`alpha` must lie in \(0, 1\], not 0.0"):
+        GrownSeed(BlueprintAction.NORM, AlphaAlgorithm.ADD, 0.0)
+    before = population.reset([1, 2])
+    actions = same_for_all(waiting(0), 2)
+    with pytest.raises(ValueError, match=r"head 'slot' has shape \(1,\), there are 2 hosts"):
+        population.step(same_for_all(waiting(0), 1))
+    with pytest.raises(ValueError, match="head 'tempo' has 3 choices, got 0 to 3"):
+        population.step(actions._replace(tempo=torch.tensor([0, 3])))
+    with pytest.raises(ValueError, match="head 'op' has 6 choices, got -1 to 0"):
+        population.step(actions._replace(op=torch.tensor([0, -1])))
+    assert_equal(population.observe(), before)
+    with pytest.raises(ValueError, match="'r7c7' is not one of"):
+        make(task, rules=LegalityRules(enabled_slots=("r7c7",)))
+
+
+def test_the_episode_ends(task: DigitsTask) -> None:
+    population = HostPopulation(task, HostConfig(max_epochs=1))
+    population.reset([1])
+    actions = same_for_all(waiting(0), 1)
+    population.step(actions)
+    assert (population.epoch, population.num_envs) == (1, 1)
+    with pytest.raises(RuntimeError, match="ended after 1 epochs; call reset"):
+        population.step(actions)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_epochs": 0}, "`max_epochs` must be at least 1, not 0"),
+        ({"width": 0}, "`width` must be at least 1"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
+        ({"max_seeds": -1}, "`max_seeds` must be at least 0, not -1"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HostConfig(**settings)

@@ -1,0 +1,29 @@
+"""Legal actions of growing networks, and distributions over them."""
+
+from leyline_types import LegalityRules
+from tamiyo_masks.action_masks import ActionMasks
+from tamiyo_masks.categorical import MaskedCategorical
+from tamiyo_masks.factored import FactoredMaskedCategorical
+from tamiyo_masks.legality import LegalityColumns, action_masks, masks_from_columns
+from tamiyo_masks.objects import (
+    build_slot_states,
+    compute_action_masks,
+    compute_batch_masks,
+    slot_id_to_index,
+)
+from tamiyo_masks.validation import InvalidStateMachineError
+
+__all__ = [
+    "ActionMasks",
+    "FactoredMaskedCategorical",
+    "InvalidStateMachineError",
+    "LegalityColumns",
+    "LegalityRules",
+    "MaskedCategorical",
+    "action_masks",
+    "build_slot_states",
+    "compute_action_masks",
+    "compute_batch_masks",
+    "masks_from_columns",
+    "slot_id_to_index",
+]

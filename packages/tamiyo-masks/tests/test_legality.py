@@ -1,0 +1,209 @@
+"""Masks: by hand, against a plain loop over the table, and the shapes that users meet."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leyline_types import (
+    ACTION_HEADS,
+    OP_RULES,
+    AlphaMode,
+    BlueprintAction,
+    LegalityRules,
+    LifecycleOp,
+    SeedStage,
+    SlotConfig,
+    Topology,
+)
+from tamiyo_masks import ActionMasks, LegalityColumns, masks_from_columns
+
+SLOTS = SlotConfig.default()
+OP = LifecycleOp
+
+
+def columns(
+    stages: list[list[int]],
+    *,
+    ages: int = 3,
+    mode: AlphaMode = AlphaMode.HOLD,
+    live: int = 1,
+    capacity: int = 3,
+    topology: Topology = Topology.CNN,
+) -> LegalityColumns:
+    """Environments by the stages of their slots; a DORMANT slot is empty."""
+    stage = torch.tensor(stages)
+    num_envs = len(stages)
+    return LegalityColumns(
+        occupied=stage != SeedStage.DORMANT,
+        stage=stage,
+        age_epochs=torch.full_like(stage, ages),
+        alpha_mode=torch.full_like(stage, int(mode)),
+        live_seeds=torch.full((num_envs,), live),
+        seed_capacity=torch.full((num_envs,), capacity),
+        topology=torch.full((num_envs,), topology.code),
+    )
+
+
+def legal(stages: list[int], rules: LegalityRules | None = None, **others: object) -> dict[str, list[int]]:
+    """The legal ops of one environment, each with its legal slots."""
+    masks = masks_from_columns(columns([stages], **others), SLOTS, rules or LegalityRules())  # type: ignore[arg-type]
+    return {op.name: masks.slot_by_op[0, op].nonzero().flatten().tolist() for op in OP if masks.op[0, op]}
+
+
+def test_by_hand() -> None:
+    assert legal([1, 3, 6]) == {
+        "WAIT": [0],
+        "GERMINATE": [0],
+        "SET_ALPHA_TARGET": [2],
+        "PRUNE": [1, 2],
+        "FOSSILIZE": [2],
+        "ADVANCE": [1],
+    }
+    assert legal([7, 8, 9]) == {"WAIT": [0]}
+    assert legal([1, 1, 10]) == {"WAIT": [0], "GERMINATE": [0, 1]}
+    assert legal([2, 4, 4]) == {
+        "WAIT": [0],
+        "SET_ALPHA_TARGET": [1, 2],
+        "PRUNE": [0, 1, 2],
+        "ADVANCE": [0, 1, 2],
+    }
+
+
+def test_alpha_that_moves() -> None:
+    assert legal([4, 7, 7], mode=AlphaMode.UP) == {"WAIT": [0], "ADVANCE": [0]}
+    override = LegalityRules(allow_governor_override=True)
+    assert legal([4, 7, 7], override, mode=AlphaMode.DOWN) == {"WAIT": [0], "PRUNE": [0], "ADVANCE": [0]}
+
+
+def test_age() -> None:
+    assert "PRUNE" not in legal([2, 7, 7], ages=0)
+    assert "PRUNE" in legal([2, 7, 7], ages=1)
+    assert "PRUNE" not in legal([2, 7, 7], LegalityRules(min_prune_age=5), ages=4)
+
+
+def test_capacity() -> None:
+    assert "GERMINATE" not in legal([1, 3, 3], live=2, capacity=2)
+    assert "GERMINATE" in legal([1, 3, 3], live=1, capacity=2)
+
+
+def test_enabled_slots() -> None:
+    assert legal([1, 1, 3], LegalityRules(enabled_slots=("r0c1",))) == {"WAIT": [0], "GERMINATE": [1]}
+    with pytest.raises(ValueError, match="'r5c5' is not one of"):
+        legal([1, 1, 1], LegalityRules(enabled_slots=("r5c5",)))
+
+
+def test_a_seed_that_reports_dormant_is_not_an_empty_slot() -> None:
+    occupied = columns([[1, 1, 1]])._replace(occupied=torch.tensor([[True, False, True]]))
+    masks = masks_from_columns(occupied, SLOTS, LegalityRules())
+    assert masks.slot_by_op[0, OP.GERMINATE].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("topology", "expected"), [(Topology.CNN, range(1, 8)), (Topology.TRANSFORMER, [2, 3, *range(8, 13)])]
+)
+def test_blueprints_of_a_topology(topology: Topology, expected: list[int]) -> None:
+    masks = masks_from_columns(columns([[1, 1, 1]], topology=topology), SLOTS, LegalityRules())
+    assert masks.blueprint[0].nonzero().flatten().tolist() == list(expected)
+
+
+def test_enabled_blueprints() -> None:
+    rules = LegalityRules(enabled_blueprints=(BlueprintAction.NORM, BlueprintAction.LORA))
+    masks = masks_from_columns(columns([[1, 1, 1]]), SLOTS, rules)
+    assert masks.blueprint[0].nonzero().flatten().tolist() == [BlueprintAction.NORM]
+    nothing_fits = LegalityRules(enabled_blueprints=(BlueprintAction.LORA,))
+    assert legal([1, 1, 1], nothing_fits) == {"WAIT": [0]}
+
+
+def loop_reference(c: LegalityColumns, rules: LegalityRules) -> list[list[list[bool]]]:
+    """[env][op][slot], element by element from the table."""
+    result = []
+    for env in range(len(c.stage)):
+        rows = []
+        for op in OP:
+            rule, row = OP_RULES[op], []
+            for slot, slot_id in enumerate(SLOTS):
+                ok = rule.stages is not None and int(c.stage[env, slot]) in rule.stages
+                ok = ok and (rules.enabled_slots is None or slot_id in rules.enabled_slots)
+                ok = ok and bool(c.occupied[env, slot]) != rule.needs_empty_slot
+                if rule.needs_hold and not (op is OP.PRUNE and rules.allow_governor_override):
+                    ok = ok and int(c.alpha_mode[env, slot]) == AlphaMode.HOLD
+                if rule.needs_min_age:
+                    ok = ok and int(c.age_epochs[env, slot]) >= rules.min_prune_age
+                if rule.needs_capacity:
+                    ok = ok and int(c.live_seeds[env]) < int(c.seed_capacity[env])
+                row.append(ok)
+            rows.append(row)
+        result.append(rows)
+    return result
+
+
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([None, ("r0c0",), ("r0c2", "r0c1")]),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_equals_a_loop_over_the_table(
+    seed: int, enabled: tuple[str, ...] | None, age: int, override: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(0, high, shape, generator=generator)
+
+    stage = torch.tensor([int(stage) for stage in SeedStage])[draw(10, 6, 3)]
+    c = LegalityColumns(
+        (stage != 1) & (draw(5, 6, 3) > 0),
+        stage,
+        draw(4, 6, 3),
+        draw(3, 6, 3),
+        draw(4, 6),
+        1 + draw(3, 6),
+        draw(2, 6),
+    )
+    rules = LegalityRules(enabled_slots=enabled, min_prune_age=age, allow_governor_override=override)
+    masks = masks_from_columns(c, SLOTS, rules)
+    expected = torch.tensor(loop_reference(c, rules))
+    assert torch.equal(masks.op[:, 1:], expected.any(-1)[:, 1:])
+    assert masks.op[:, OP.WAIT].all()
+    allowed = expected.any(-1)
+    assert torch.equal(masks.slot_by_op[allowed], expected[allowed])
+    assert all(mask.any(-1).all() for mask in masks), "every row can be drawn from"
+    union = expected.any(1)
+    assert torch.equal(masks.slot[union.any(-1)], union[union.any(-1)])
+
+
+def test_shapes_for_any_leading_batch() -> None:
+    flat = columns([[1, 3, 6], [7, 8, 9]])
+    timed = LegalityColumns(*(column[:, None].expand(2, 4, *column.shape[1:]) for column in flat))
+    single = LegalityColumns(*(column[0] for column in flat))
+    masks = masks_from_columns(flat, SLOTS, LegalityRules())
+    assert [mask.shape for mask in masks[:-1]] == [(2, head.size(SLOTS)) for head in ACTION_HEADS]
+    for other, index in ((timed, (slice(None), 2)), (single, None)):
+        found = masks_from_columns(other, SLOTS, LegalityRules())
+        for mask, expected in zip(found, masks, strict=True):
+            assert torch.equal(
+                mask if index is None else mask[index], expected[0] if index is None else expected
+            )
+
+
+def test_vmap_equals_the_batch() -> None:
+    c = columns([[1, 3, 6], [7, 8, 9], [2, 4, 4]])
+    batch = masks_from_columns(c, SLOTS, LegalityRules())
+    mapped = torch.func.vmap(lambda one: masks_from_columns(one, SLOTS, LegalityRules()))(c)
+    assert isinstance(mapped, ActionMasks)
+    assert all(torch.equal(a, b) for a, b in zip(mapped, batch, strict=True))
+
+
+def test_wrong_number_of_slots_is_named() -> None:
+    with pytest.raises(ValueError, match=r"shape \(1, 3\); their last axis must be 4 slots"):
+        masks_from_columns(columns([[1, 1, 1]]), SlotConfig.for_grid(1, 4), LegalityRules())
+
+
+def test_compiles_without_graph_breaks() -> None:
+    c = columns([[1, 3, 6], [7, 8, 9]])
+    rules = LegalityRules(enabled_slots=("r0c0", "r0c2"), enabled_blueprints=(BlueprintAction.NORM,))
+    compiled = torch.compile(masks_from_columns, fullgraph=True)
+    for mask, expected in zip(compiled(c, SLOTS, rules), masks_from_columns(c, SLOTS, rules), strict=True):
+        assert torch.equal(mask, expected)

@@ -1,0 +1,74 @@
+"""Policies that decide when and what a network grows: protocol, registry, LSTM, heuristic, checkpoints."""
+
+from tamiyo_policies.base import PolicyBundleBase
+from tamiyo_policies.builtin import register_builtin_policies
+from tamiyo_policies.checkpoint import load_policy, save_policy
+from tamiyo_policies.config import CompileMode, PolicyConfig
+from tamiyo_policies.controllers import PolicyController, PolicyMemory, RandomController, WaitController
+from tamiyo_policies.errors import (
+    CheckpointError,
+    CompiledPolicyError,
+    InferenceHiddenStateError,
+    OffPolicyUnsupportedError,
+    PolicyContractError,
+    PolicyInputError,
+    UnknownPolicyError,
+)
+from tamiyo_policies.factory import create_policy
+from tamiyo_policies.heuristic import Decision, HeuristicController, HeuristicMemory
+from tamiyo_policies.heuristic_rules import Rule
+from tamiyo_policies.heuristic_settings import HeuristicSettings
+from tamiyo_policies.hidden import HiddenState
+from tamiyo_policies.loading import CHECKPOINT_NAME, CONTROLLER_NAMES, load_controller
+from tamiyo_policies.lstm_bundle import LSTMPolicy
+from tamiyo_policies.protocol import PolicyBundle
+from tamiyo_policies.registry import (
+    ENTRY_POINT_GROUP,
+    PolicyClass,
+    clear_registry,
+    get_policy,
+    list_policies,
+    register_policy,
+)
+from tamiyo_policies.results import ActionResult, EvalResult, ForwardResult
+
+__all__ = [
+    "CHECKPOINT_NAME",
+    "CONTROLLER_NAMES",
+    "ENTRY_POINT_GROUP",
+    "ActionResult",
+    "CheckpointError",
+    "CompileMode",
+    "CompiledPolicyError",
+    "Decision",
+    "EvalResult",
+    "ForwardResult",
+    "HeuristicController",
+    "HeuristicMemory",
+    "HeuristicSettings",
+    "HiddenState",
+    "InferenceHiddenStateError",
+    "LSTMPolicy",
+    "OffPolicyUnsupportedError",
+    "PolicyBundle",
+    "PolicyBundleBase",
+    "PolicyClass",
+    "PolicyConfig",
+    "PolicyContractError",
+    "PolicyController",
+    "PolicyInputError",
+    "PolicyMemory",
+    "RandomController",
+    "Rule",
+    "UnknownPolicyError",
+    "WaitController",
+    "clear_registry",
+    "create_policy",
+    "get_policy",
+    "list_policies",
+    "load_controller",
+    "load_policy",
+    "register_builtin_policies",
+    "register_policy",
+    "save_policy",
+]

@@ -1,0 +1,179 @@
+"""The base of all neural policies: every input is checked here, in one place, before a network sees it."""
+
+from abc import abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from leyline_types import FactoredActions
+from tamiyo_masks import ActionMasks
+from tamiyo_policies.checks import InputSpec, check_trainable, ordinary
+from tamiyo_policies.errors import OffPolicyUnsupportedError
+from tamiyo_policies.hidden import HiddenState
+from tamiyo_policies.placed import PlacedPolicy
+from tamiyo_policies.protocol import PolicyBundle
+from tamiyo_policies.results import ActionResult, EvalResult, ForwardResult
+
+
+class PolicyBundleBase(PlacedPolicy):
+    """A `PolicyBundle` but for its network: subclasses fill in the methods whose names start with `_on_`.
+
+    Those receive checked inputs only, and always a hidden state. `PolicyBundle` says what the public members do.
+    """
+
+    @property
+    @abstractmethod
+    def is_recurrent(self) -> bool:
+        """See `PolicyBundle`."""
+
+    @property
+    def supports_off_policy(self) -> bool:
+        """See `PolicyBundle`. False unless a subclass says otherwise."""
+        return False
+
+    @abstractmethod
+    def enable_gradient_checkpointing(self, enabled: bool = True) -> None:
+        """See `PolicyBundle`."""
+
+    @final
+    def get_action(
+        self,
+        features: Float[Tensor, "batch ... feature"],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        *,
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> ActionResult:
+        """See `PolicyBundle`."""
+        with torch.inference_mode():
+            spec = self._spec()
+            spec.step(features, hidden)
+            spec.masks(masks, features.shape[:-1])
+            if features.ndim == 3:
+                features, masks = features[:, 0], ActionMasks(*(mask[:, 0] for mask in masks))
+            return self._on_act(features, masks, hidden, deterministic, generator)
+
+    @final
+    def get_value(
+        self, features: Float[Tensor, "batch ... feature"], hidden: HiddenState
+    ) -> Float[Tensor, " batch"]:
+        """See `PolicyBundle`."""
+        with torch.inference_mode():
+            self._spec().step(features, hidden)
+            return self._on_value(features[:, 0] if features.ndim == 3 else features, hidden)
+
+    @final
+    def forward(
+        self,
+        features: Float[Tensor, "*batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState | None = None,
+        *,
+        episode_starts: Bool[Tensor, "*batch"] | None = None,
+    ) -> ForwardResult:
+        """See `PolicyBundle`."""
+        self._spec().features(features, (2, 3))
+        if hidden is not None and torch.is_grad_enabled():
+            check_trainable(hidden)
+        state = self._sequence_state(features, masks, hidden, episode_starts)
+        return self._on_forward(features, masks, state, episode_starts)
+
+    @final
+    def evaluate_actions(
+        self,
+        features: Float[Tensor, "batch time feature"],
+        actions: FactoredActions[Tensor],
+        masks: ActionMasks,
+        hidden: HiddenState | None = None,
+        *,
+        episode_starts: Bool[Tensor, "batch time"] | None = None,
+    ) -> EvalResult:
+        """See `PolicyBundle`."""
+        spec = self._spec()
+        spec.features(features, (3,))
+        spec.actions(actions, features.shape[:-1])
+        if hidden is not None:
+            check_trainable(hidden)
+        state = self._sequence_state(features, masks, hidden, episode_starts)
+        return self._on_evaluate(
+            ordinary(features),
+            FactoredActions(*map(ordinary, actions)),
+            ActionMasks(*map(ordinary, masks)),
+            state,
+            episode_starts,
+        )
+
+    def get_q_values(
+        self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState | None = None
+    ) -> Float[Tensor, "critic *batch choices"]:
+        """See `PolicyBundle`."""
+        raise OffPolicyUnsupportedError(
+            f"policy {self.config.policy!r} is on-policy: it has no action values"
+        )
+
+    def sync_from(self, source: PolicyBundle, *, tau: float = 1.0) -> None:
+        """See `PolicyBundle`."""
+        raise OffPolicyUnsupportedError(
+            f"policy {self.config.policy!r} is on-policy: it is no target network"
+        )
+
+    @abstractmethod
+    def _on_act(
+        self,
+        features: Float[Tensor, "batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        deterministic: bool,
+        generator: torch.Generator | None,
+    ) -> ActionResult:
+        """Act on one step, in inference mode."""
+
+    @abstractmethod
+    def _on_value(
+        self, features: Float[Tensor, "batch feature"], hidden: HiddenState
+    ) -> Float[Tensor, " batch"]:
+        """The value of one step, in inference mode."""
+
+    @abstractmethod
+    def _on_forward(
+        self,
+        features: Float[Tensor, "*batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        episode_starts: Bool[Tensor, "*batch"] | None,
+    ) -> ForwardResult:
+        """Bare outputs for one step [batch, feature] or a sequence [batch, time, feature]."""
+
+    @abstractmethod
+    def _on_evaluate(
+        self,
+        features: Float[Tensor, "batch time feature"],
+        actions: FactoredActions[Tensor],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        episode_starts: Bool[Tensor, "batch time"] | None,
+    ) -> EvalResult:
+        """Evaluate the actions of a sequence. No tensor is an inference tensor."""
+
+    def _spec(self) -> InputSpec:
+        return InputSpec(self.slot_config, self.feature_dim, self.hidden_dim, self.device, self.dtype)
+
+    def _sequence_state(
+        self,
+        features: Tensor,
+        masks: ActionMasks,
+        hidden: HiddenState | None,
+        episode_starts: Tensor | None,
+    ) -> HiddenState:
+        """The state to start from, all inputs besides the features having been checked."""
+        spec = self._spec()
+        spec.masks(masks, features.shape[:-1])
+        if episode_starts is not None:
+            spec.episode_starts(episode_starts, features.shape[:-1])
+        if hidden is None:
+            return self._zero_state(features.shape[0])
+        spec.hidden(hidden, features.shape[0])
+        return hidden

@@ -1,0 +1,125 @@
+"""Policies on disk: safetensors with one JSON string of metadata. Nothing in a file is ever executed."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError, TensorSpec, serialize
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from tamiyo_policies.checkpoint_metadata import parse, render
+from tamiyo_policies.config import CompileMode, PolicyConfig
+from tamiyo_policies.errors import CheckpointError, UnknownPolicyError
+from tamiyo_policies.factory import create_policy
+from tamiyo_policies.protocol import PolicyBundle
+from tamiyo_policies.registry import get_policy
+
+_METADATA: Final = "tamiyo"
+
+
+def save_policy(bundle: PolicyBundle, path: str | os.PathLike[str]) -> None:
+    """Write a policy's weights and configuration. The file appears whole or, if anything fails, not at all.
+
+    A compiled policy and an uncompiled one leave the same file.
+
+    Args:
+        bundle: the policy.
+        path: the file; one that exists is replaced.
+
+    Raises:
+        OSError: the folder is missing or cannot be written to.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.state_dict().items()}
+    _write_whole(Path(path), to_bytes(tensors, {_METADATA: render(bundle.config, tensors)}))
+
+
+def load_policy(
+    path: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    compile_mode: CompileMode = CompileMode.OFF,
+) -> PolicyBundle:
+    """The policy in a file that `save_policy` wrote, of the class that is registered under its name here.
+
+    Args:
+        path: the file.
+        device: where the policy is to live, wherever it lived when it was saved.
+        compile_mode: whether and how to compile it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or made for something else; names both sides. No policy is made.
+    """
+    try:
+        tensors, text = _read(Path(path))
+        config = parse(text, tensors)
+        _check_fit(config, tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {os.fspath(path)} cannot be used: {error}") from error.__cause__
+    return create_policy(replace(config, device=str(device), compile_mode=compile_mode), weights=tensors)
+
+
+def to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """A safetensors file of these tensors (contiguous, on the CPU). `safetensors.torch.save` would need numpy."""
+    specs = {
+        name: TensorSpec(
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tensor.shape,
+            data_ptr=tensor.data_ptr(),
+            data_len=tensor.nbytes,
+        )
+        for name, tensor in tensors.items()
+    }
+    return serialize(specs, metadata)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors and the metadata string, both from one reading of the file."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"it cannot be read: {error.strerror}") from error
+    try:
+        tensors = load_tensors(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return tensors, header["__metadata__"][_METADATA]
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"it is damaged or no policy ({error})") from error
+
+
+def _check_fit(config: PolicyConfig, tensors: dict[str, Tensor]) -> None:
+    """Hold the weights against the policy's, built without memory: an absurd width costs nothing."""
+    try:
+        policy_class = get_policy(config.policy)
+    except UnknownPolicyError as error:
+        raise CheckpointError(str(error)) from error
+    with torch.device("meta"):
+        due = policy_class(config).state_dict()
+    faults = [f"{name} is missing" for name in due.keys() - tensors.keys()]
+    faults += [f"{name} is unknown" for name in tensors.keys() - due.keys()]
+    for name in due.keys() & tensors.keys():
+        found = tensors[name]
+        dtype = config.dtype if due[name].is_floating_point() else due[name].dtype
+        if (found.shape, found.dtype) != (due[name].shape, dtype):
+            faults.append(
+                f"{name} is {found.dtype} {tuple(found.shape)}, the policy's is {dtype} {tuple(due[name].shape)}"
+            )
+    if faults:
+        raise CheckpointError(f"its weights do not fit: {'; '.join(sorted(faults))}")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace the file in one step that a crash cannot halve."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

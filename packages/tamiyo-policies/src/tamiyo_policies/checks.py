@@ -1,0 +1,116 @@
+"""The one place where inputs are held against what a policy takes: shapes, dtypes and devices, never values."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp, SlotConfig, head_sizes
+from tamiyo_masks import ActionMasks
+from tamiyo_policies.errors import InferenceHiddenStateError, PolicyInputError
+from tamiyo_policies.hidden import HiddenState
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a policy takes. Each method raises `PolicyInputError`, naming what came and what was due.
+
+    Args:
+        slot_config: gives the width of every head.
+        feature_dim, hidden_dim: widths of features and hidden state.
+        device, dtype: of features and hidden state; masks and actions share the device.
+    """
+
+    slot_config: SlotConfig
+    feature_dim: int
+    hidden_dim: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def step(self, features: Tensor, hidden: HiddenState) -> None:
+        """Inputs of one step: features [batch, feature] or [batch, 1, feature], and the state before it."""
+        if features.ndim == 3 and features.shape[1] != 1:
+            raise PolicyInputError(
+                f"one step takes features of shape [batch, feature] or [batch, 1, feature]; "
+                f"`features` has shape {tuple(features.shape)}, {features.shape[1]} steps"
+            )
+        self.features(features, (2, 3))
+        self.hidden(hidden, features.shape[0])
+
+    def features(self, features: Tensor, ranks: tuple[int, ...]) -> None:
+        """Features with one of these numbers of dimensions."""
+        if features.ndim not in ranks:
+            raise PolicyInputError(
+                f"`features` has shape {tuple(features.shape)} but must have {' or '.join(map(str, ranks))} "
+                "dimensions, the last of features"
+            )
+        if features.shape[-1] != self.feature_dim:
+            raise PolicyInputError(
+                f"`features` has {features.shape[-1]} features per step but the policy takes {self.feature_dim} "
+                f"({len(self.slot_config)} slots)"
+            )
+        self._placed("features", features, self.dtype)
+
+    def masks(self, masks: ActionMasks, batch_shape: torch.Size) -> None:
+        """Masks of every head with the batch shape of the features."""
+        sizes = zip(HEAD_NAMES, head_sizes(self.slot_config), strict=True)
+        due = {name: (*batch_shape, size) for name, size in sizes}
+        due["slot_by_op"] = (*batch_shape, len(LifecycleOp), len(self.slot_config))
+        for name, shape in due.items():
+            mask: Tensor = getattr(masks, name)
+            if mask.shape != shape:
+                raise PolicyInputError(
+                    f"mask `{name}` has shape {tuple(mask.shape)} but features and slots make it {shape}"
+                )
+            self._placed(f"masks.{name}", mask, torch.bool)
+
+    def actions(self, actions: FactoredActions[Tensor], batch_shape: torch.Size) -> None:
+        """Integer indices of every head with the batch shape of the features."""
+        for name, index in zip(HEAD_NAMES, actions, strict=True):
+            if index.shape != batch_shape:
+                raise PolicyInputError(
+                    f"action `{name}` has shape {tuple(index.shape)} but the features have {tuple(batch_shape)}"
+                )
+            self._placed(f"actions.{name}", index, torch.int64)
+
+    def hidden(self, hidden: HiddenState, batch: int) -> None:
+        """A state for this many environments."""
+        for name, tensor in zip(hidden._fields, hidden, strict=True):
+            if tensor.shape != (batch, self.hidden_dim):
+                raise PolicyInputError(
+                    f"hidden state `{name}` has shape {tuple(tensor.shape)} but features and policy make it "
+                    f"{(batch, self.hidden_dim)}"
+                )
+            self._placed(f"hidden.{name}", tensor, self.dtype)
+
+    def episode_starts(self, starts: Tensor, batch_shape: torch.Size) -> None:
+        """One flag per step."""
+        if starts.shape != batch_shape:
+            raise PolicyInputError(
+                f"`episode_starts` has shape {tuple(starts.shape)} but the features have {tuple(batch_shape)}"
+            )
+        self._placed("episode_starts", starts, torch.bool)
+
+    def _placed(self, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+        if tensor.dtype != dtype:
+            raise PolicyInputError(f"`{name}` has dtype {tensor.dtype} but the policy takes {dtype}")
+        if tensor.device != self.device:
+            raise PolicyInputError(f"`{name}` is on {tensor.device} but the policy is on {self.device}")
+
+
+def check_trainable(hidden: HiddenState) -> None:
+    """Refuse a state that gradients cannot pass.
+
+    Raises:
+        InferenceHiddenStateError: it was made in inference mode.
+    """
+    if hidden.is_inference:
+        raise InferenceHiddenStateError(
+            "the hidden state was made in inference mode (initial_hidden, get_action) and carries no gradients; "
+            "pass `hidden.for_training()`, or None to start from zeros"
+        )
+
+
+def ordinary(tensor: Tensor) -> Tensor:
+    """The tensor itself, or a copy that autograd can save where it was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor

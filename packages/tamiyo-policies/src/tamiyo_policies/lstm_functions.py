@@ -1,0 +1,61 @@
+"""What rollouts and updates run, as pure functions of the network and tensors: the functions that get compiled."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from leyline_types import FactoredActions
+from tamiyo_masks import ActionMasks, FactoredMaskedCategorical
+from tamiyo_policies.hidden import HiddenState
+from tamiyo_policies.lstm_network import LSTMNetwork
+
+
+class Acted(NamedTuple):
+    """What one step computes."""
+
+    actions: FactoredActions[Tensor]
+    head_log_probs: Float[Tensor, "batch head"]
+    log_prob: Float[Tensor, " batch"]
+    value: Float[Tensor, " batch"]
+    hidden: HiddenState
+    op_logits: Float[Tensor, "batch op"]
+
+
+class Scored(NamedTuple):
+    """What is computed of every step of a sequence."""
+
+    head_log_probs: Float[Tensor, "*batch head"]
+    log_prob: Float[Tensor, "*batch"]
+    entropy: Float[Tensor, "*batch"]
+    value: Float[Tensor, "*batch"]
+
+
+def act(
+    network: LSTMNetwork,
+    features: Float[Tensor, "batch feature"],
+    masks: ActionMasks,
+    hidden: HiddenState,
+    uniform: Float[Tensor, "batch head"] | None,
+) -> Acted:
+    """One step from features to actions: samples made from `uniform` numbers in [0, 1), or without them the mode."""
+    outputs, hidden = network.forward(features, hidden)
+    distribution = FactoredMaskedCategorical(outputs.logits, masks)
+    actions = distribution.mode() if uniform is None else distribution.sample(uniform=uniform)
+    log_probs = torch.stack(tuple(distribution.log_prob(actions)), dim=-1)
+    op_logits = outputs.logits[..., -masks.op.shape[-1] :]
+    return Acted(actions, log_probs, log_probs.sum(-1), outputs.value, hidden, op_logits)
+
+
+def score(
+    network: LSTMNetwork,
+    core: Float[Tensor, "*batch hidden"],
+    actions: FactoredActions[Tensor],
+    masks: ActionMasks,
+) -> Scored:
+    """From the LSTM's outputs to the log-probabilities of actions, entropies and values."""
+    outputs = network.decode(core)
+    distribution = FactoredMaskedCategorical(outputs.logits, masks)
+    log_probs = torch.stack(tuple(distribution.log_prob(actions)), dim=-1)
+    return Scored(log_probs, log_probs.sum(-1), distribution.entropy(), outputs.value)

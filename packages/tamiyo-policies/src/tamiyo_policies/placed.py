@@ -1,0 +1,124 @@
+"""What a policy is apart from what it computes: its configuration, weights, place and compilation."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Self, final
+
+import torch
+from torch import Tensor, nn
+
+from leyline_types import SlotConfig
+from tamiyo_policies.config import CompileMode, PolicyConfig
+from tamiyo_policies.errors import CompiledPolicyError, PolicyInputError
+from tamiyo_policies.hidden import HiddenState
+from tamiyo_policies.settled import settle
+
+
+class PlacedPolicy(ABC):
+    """The part of `PolicyBundle` that needs no inputs. `PolicyBundle` says what each member does.
+
+    Args:
+        config: what the policy is made from. Its device, dtype and compile mode are applied by `create_policy`.
+        network: holds every parameter.
+    """
+
+    def __init__(self, config: PolicyConfig, network: nn.Module) -> None:
+        self._config = config
+        self._network = network
+        self._compile_mode = CompileMode.OFF
+
+    @property
+    def config(self) -> PolicyConfig:
+        """See `PolicyBundle`."""
+        return replace(
+            self._config, device=str(self.device), dtype=self.dtype, compile_mode=self._compile_mode
+        )
+
+    @property
+    def slot_config(self) -> SlotConfig:
+        """See `PolicyBundle`."""
+        return self._config.slot_config
+
+    @property
+    def feature_dim(self) -> int:
+        """See `PolicyBundle`."""
+        return self._config.schema.dim
+
+    @property
+    def hidden_dim(self) -> int:
+        """See `PolicyBundle`."""
+        return self._config.hidden_dim
+
+    @property
+    def network(self) -> nn.Module:
+        """See `PolicyBundle`."""
+        return self._network
+
+    @property
+    def device(self) -> torch.device:
+        """See `PolicyBundle`."""
+        return next(self._network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `PolicyBundle`."""
+        return next(self._network.parameters()).dtype
+
+    @property
+    def is_compiled(self) -> bool:
+        """See `PolicyBundle`."""
+        return self._compile_mode is not CompileMode.OFF
+
+    @final
+    def initial_hidden(self, batch_size: int) -> HiddenState:
+        """See `PolicyBundle`."""
+        with torch.inference_mode():
+            return self._zero_state(batch_size)
+
+    @final
+    def state_dict(self) -> dict[str, Tensor]:
+        """See `PolicyBundle`."""
+        return self._network.state_dict()
+
+    @final
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `PolicyBundle`."""
+        own = self.state_dict()
+        faults = [f"{name} is missing" for name in own.keys() - state.keys()]
+        faults += [f"{name} is unknown" for name in state.keys() - own.keys()]
+        faults += [
+            f"{name} has shape {tuple(state[name].shape)} but the policy's has {tuple(own[name].shape)}"
+            for name in own.keys() & state.keys()
+            if state[name].shape != own[name].shape
+        ]
+        if faults:
+            raise PolicyInputError(f"these weights do not fit the policy: {'; '.join(sorted(faults))}")
+        self._network.load_state_dict(state)
+
+    @final
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """See `PolicyBundle`."""
+        self._network.to(device=device, dtype=dtype)
+        return self
+
+    @final
+    def compile(self, mode: CompileMode = CompileMode.DEFAULT) -> None:
+        """See `PolicyBundle`."""
+        if mode is CompileMode.OFF:
+            return
+        if self.is_compiled:
+            raise CompiledPolicyError(
+                f"the policy is compiled already, with mode {self._compile_mode.value!r}"
+            )
+        self._on_compile(mode)
+        self._compile_mode = mode
+        settle(self._network)
+
+    @abstractmethod
+    def _on_compile(self, mode: CompileMode) -> None:
+        """Replace what acting and evaluating run by compiled functions."""
+
+    def _zero_state(self, batch_size: int) -> HiddenState:
+        zeros = torch.zeros(batch_size, self.hidden_dim, device=self.device, dtype=self.dtype)
+        return HiddenState(zeros, zeros.clone())

@@ -1,0 +1,230 @@
+"""Policies on disk: the same back, or one clear error and nothing at all."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from leyline_types import SlotConfig
+from tamiyo_policies import (
+    CheckpointError,
+    PolicyBundle,
+    PolicyConfig,
+    checkpoint,
+    clear_registry,
+    create_policy,
+    load_policy,
+    save_policy,
+)
+from tamiyo_policies.checkpoint import to_bytes
+from tamiyo_policies.checkpoint_metadata import digest, render
+
+SMALL = PolicyConfig(hidden_dim=8)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """The checkpoint of a small policy."""
+    path = tmp_path / "policy.safetensors"
+    save_policy(create_policy(SMALL), path)
+    return path
+
+
+def same_weights(one: PolicyBundle, two: PolicyBundle) -> bool:
+    pairs = zip(one.state_dict().items(), two.state_dict().items(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PolicyConfig(hidden_dim=8, seed=5),
+        PolicyConfig(hidden_dim=8, slot_config=SlotConfig(("r1c0", "r0c0")), telemetry=True),
+        PolicyConfig(hidden_dim=8, dtype=torch.bfloat16),
+        PolicyConfig(hidden_dim=8, dtype=torch.float64),
+    ],
+)
+def test_round_trip(config: PolicyConfig, tmp_path: Path) -> None:
+    policy = create_policy(config)
+    save_policy(policy, tmp_path / "policy")
+    back = load_policy(tmp_path / "policy")
+    assert back.config == config
+    assert same_weights(policy, back)
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"]
+
+
+def test_the_random_state_is_left_alone(saved: Path) -> None:
+    before = torch.get_rng_state()
+    load_policy(saved)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_file_is_plain_safetensors_with_one_json_string(saved: Path) -> None:
+    assert load_file(saved).keys() == create_policy(SMALL).state_dict().keys()
+    assert metadata(saved)["policy"] == "lstm"
+
+
+def test_an_existing_file_is_replaced_whole_or_not_at_all(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+
+    def fail(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="disk full"):
+            save_policy(create_policy(PolicyConfig(hidden_dim=4)), saved)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+    save_policy(create_policy(PolicyConfig(hidden_dim=4)), saved)
+    assert load_policy(saved).hidden_dim == 4
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere cannot be used: it cannot be read: No such file"):
+        load_policy(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="it cannot be read: Is a directory"):
+        load_policy(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        save_policy(create_policy(SMALL), tmp_path / "no" / "folder")
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    loaded: dict[str, Any] = json.loads(header["__metadata__"]["tamiyo"])
+    return loaded
+
+
+def forge(path: Path, change: Callable[[dict[str, Any]], None], *, sign: bool = True) -> None:
+    """Rewrite the metadata, with a digest that fits unless told otherwise."""
+    tensors, content = load_file(path), metadata(path)
+    change(content)
+    if sign:
+        content["sha256"] = digest({k: v for k, v in content.items() if k != "sha256"}, tensors)
+    path.write_bytes(to_bytes(tensors, {"tamiyo": json.dumps(content)}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("format", 2, "it has format 2, this version reads format 1"),
+        ("format", True, "its 'format' is True, not of type int"),
+        ("policy", "gru", "policy 'gru' is unknown; policies are lstm"),
+        ("policy", 7, "its 'policy' is 7, not of type str"),
+        ("slot_ids", ["r0c0", "r0c0", "r0c1"], "its configuration is impossible: `slot_ids` must be unique"),
+        (
+            "hidden_dim",
+            16,
+            r"trunk.weight is torch.float32 \(8, 8\), the policy's is torch.float32 \(16, 16\)",
+        ),
+        ("hidden_dim", 8192, "its weights do not fit"),
+        ("hidden_dim", 10**9, r"impossible: `hidden_dim` must lie in \[1, 8192\], not 1000000000"),
+        ("dtype", "float64", r"norm.bias is torch.float32 \(8,\), the policy's is torch.float64 \(8,\)"),
+        ("dtype", "int8", "its dtype is 'int8', policies have float32, float64, bfloat16, float16"),
+        ("telemetry", True, "it was made for observation schema [0-9a-f]{12}, this version has [0-9a-f]{12}"),
+        (
+            "schema",
+            "f" * 64,
+            "it was made for observation schema ffffffffffff, this version has [0-9a-f]{12}",
+        ),
+        (
+            "action_space",
+            "f" * 64,
+            "it was made for action space ffffffffffff, this version has [0-9a-f]{12}",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_both_sides(
+    saved: Path, key: str, value: object, message: str
+) -> None:
+    forge(saved, lambda content: content.update({key: value}))
+    with pytest.raises(CheckpointError, match=message):
+        load_policy(saved)
+
+
+@pytest.mark.parametrize("key", ["format", "sha256", "policy", "slot_ids", "seed", "schema"])
+def test_a_missing_entry_is_named(saved: Path, key: str) -> None:
+    forge(saved, lambda content: content.pop(key), sign=key != "sha256")
+    with pytest.raises(CheckpointError, match=f"its metadata lacks '{key}'"):
+        load_policy(saved)
+
+
+def test_changed_metadata_or_weights_are_noticed(saved: Path) -> None:
+    forge(saved, lambda content: content.update(seed=9), sign=False)
+    with pytest.raises(CheckpointError, match="it is damaged: its SHA-256 is"):
+        load_policy(saved)
+    save_policy(create_policy(SMALL), saved)
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(CheckpointError, match="it is damaged: its SHA-256 is"):
+        load_policy(saved)
+
+
+def test_other_tensors_are_refused(saved: Path) -> None:
+    tensors = load_file(saved)
+    tensors["extra"] = tensors.pop("norm.bias")
+    saved.write_bytes(to_bytes(tensors, {"tamiyo": render(SMALL, tensors)}))
+    with pytest.raises(
+        CheckpointError, match=r"its weights do not fit: extra is unknown; norm\.bias is missing"
+    ):
+        load_policy(saved)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{", "[" * 100_000])
+def test_metadata_that_is_no_object(saved: Path, text: str) -> None:
+    saved.write_bytes(to_bytes(load_file(saved), {"tamiyo": text}))
+    with pytest.raises(CheckpointError, match="its metadata is"):
+        load_policy(saved)
+
+
+def test_other_safetensors_files_are_refused(saved: Path) -> None:
+    for given in ({}, {"format": "pt"}):
+        saved.write_bytes(to_bytes(load_file(saved), given))
+        with pytest.raises(CheckpointError, match="it is damaged or no policy"):
+            load_policy(saved)
+
+
+def test_truncated_files(saved: Path) -> None:
+    content = saved.read_bytes()
+    for length in (0, 1, 7, 8, 9, 100, 1000, len(content) // 2, len(content) - 1):
+        saved.write_bytes(content[:length])
+        with pytest.raises(CheckpointError):
+            load_policy(saved)
+
+
+def test_damaged_files(saved: Path, generator: torch.Generator) -> None:
+    content = saved.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    for case in range(300):
+        damaged = bytearray(content)
+        reach = header if case % 2 else len(content)
+        for _ in range(1 + case % 3):
+            place, value = (int(torch.randint(high, (), generator=generator)) for high in (reach, 255))
+            damaged[place] ^= 1 + value
+        saved.write_bytes(damaged)
+        try:
+            survivor = load_policy(saved)
+        except CheckpointError:
+            continue
+        assert same_weights(survivor, create_policy(SMALL))  # the damage hit white space
+
+
+def test_unregistered_policy_is_named(saved: Path) -> None:
+    clear_registry()
+    with pytest.raises(CheckpointError, match="register_builtin_policies"):
+        load_policy(saved)
+
+
+def test_nothing_in_the_module_unpickles() -> None:
+    source = Path(checkpoint.__file__).read_text()
+    assert "pickle" not in source
+    assert "torch.load" not in source

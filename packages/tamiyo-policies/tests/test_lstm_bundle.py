@@ -1,0 +1,275 @@
+"""Acting, evaluating and valuing agree with each other, and training reaches every weight."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from leyline_types import HEAD_NAMES, HEAD_RELEVANCE, FactoredActions, LifecycleOp, SlotConfig, head_sizes
+from tamiyo_masks import ActionMasks
+from tamiyo_policies import (
+    ActionResult,
+    InferenceHiddenStateError,
+    OffPolicyUnsupportedError,
+    PolicyBundle,
+    PolicyConfig,
+    create_policy,
+)
+
+MakeMasks = Callable[..., ActionMasks]
+
+
+class Rollout(NamedTuple):
+    """What a policy met and did: [batch, time, ...]."""
+
+    features: Tensor
+    masks: ActionMasks
+    actions: FactoredActions[Tensor]
+    steps: list[ActionResult]
+
+    def stacked(self, name: str) -> Tensor:
+        """A field of the results, [batch, time, ...]."""
+        return torch.stack([getattr(step, name) for step in self.steps], dim=1)
+
+
+def at(masks: ActionMasks, time: int | slice) -> ActionMasks:
+    return ActionMasks(*(mask[:, time] for mask in masks))
+
+
+def roll(
+    policy: PolicyBundle,
+    make_masks: MakeMasks,
+    generator: torch.Generator,
+    *,
+    batch: int = 5,
+    time: int = 8,
+    starts: Tensor | None = None,
+) -> Rollout:
+    """Random features and masks, acted on step by step."""
+    features = torch.randn(batch, time, policy.feature_dim, generator=generator).to(policy.dtype)
+    masks = make_masks(batch, time, generator=generator, slots=len(policy.slot_config))
+    hidden, steps = policy.initial_hidden(batch), []
+    for now in range(time):
+        if starts is not None:
+            hidden = hidden.reset(starts[:, now])
+        steps.append(policy.get_action(features[:, now], at(masks, now), hidden, generator=generator))
+        hidden = steps[-1].hidden
+    actions = FactoredActions(
+        *(torch.stack(head, dim=1) for head in zip(*(s.actions for s in steps), strict=True))
+    )
+    return Rollout(features, masks, actions, steps)
+
+
+def test_what_acting_returns(policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator) -> None:
+    result = roll(policy, make_masks, generator, batch=5, time=1).steps[0]
+    assert all(index.shape == (5,) and index.dtype == torch.int64 for index in result.actions)
+    assert result.log_prob.shape == result.value.shape == (5,)
+    assert result.head_log_probs.shape == (5, len(HEAD_NAMES))
+    assert result.op_logits.shape == (5, len(LifecycleOp))
+    assert result.hidden.h.shape == (5, policy.hidden_dim)
+    assert result.log_prob.is_inference()
+    torch.testing.assert_close(result.head_log_probs.sum(-1), result.log_prob)
+
+
+def test_actions_are_legal_and_irrelevant_heads_canonical(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator, batch=64, time=4)
+    for env, time in torch.cartesian_prod(torch.arange(64), torch.arange(4)).tolist():
+        op = LifecycleOp(int(rollout.actions.op[env, time]))
+        assert rollout.masks.op[env, time, op]
+        for position, (name, head) in enumerate(zip(HEAD_NAMES, rollout.actions, strict=True)):
+            index = int(head[env, time])
+            if name not in HEAD_RELEVANCE[op]:
+                assert index == 0
+                assert rollout.steps[time].head_log_probs[env, position] == 0
+            elif name == "slot":
+                assert rollout.masks.slot_by_op[env, time, op, index]
+            else:
+                assert getattr(rollout.masks, name)[env, time, index]
+
+
+def test_log_probabilities_agree_bit_for_bit_in_step_form(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator)
+    hidden = policy.initial_hidden(5)
+    for time, step in enumerate(rollout.steps):
+        one = slice(time, time + 1)
+        evaluated = policy.evaluate_actions(
+            rollout.features[:, one],
+            FactoredActions(*(head[:, one] for head in rollout.actions)),
+            at(rollout.masks, one),
+            hidden.for_training(),
+        )
+        assert torch.equal(evaluated.log_prob[:, 0], step.log_prob)
+        assert torch.equal(evaluated.head_log_probs[:, 0], step.head_log_probs)
+        assert torch.equal(evaluated.value[:, 0], step.value)
+        assert torch.equal(evaluated.hidden.c, step.hidden.c)
+        assert torch.equal(policy.get_value(rollout.features[:, time], hidden), step.value)
+        hidden = step.hidden
+
+
+@pytest.mark.parametrize("share", [None, 0.3])
+def test_log_probabilities_agree_in_sequence_form(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator, share: float | None
+) -> None:
+    starts = None if share is None else torch.rand(5, 30, generator=generator) < share
+    rollout = roll(policy, make_masks, generator, time=30, starts=starts)
+    evaluated = policy.evaluate_actions(
+        rollout.features, rollout.actions, rollout.masks, episode_starts=starts
+    )
+    for name in ("log_prob", "head_log_probs", "value"):
+        expected = rollout.stacked(name)
+        torch.testing.assert_close(getattr(evaluated, name), expected, atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(evaluated.hidden.h, rollout.steps[-1].hidden.h, atol=1e-5, rtol=0.0)
+    assert (evaluated.entropy >= 0).all()
+    assert evaluated.entropy.shape == (5, 30)
+
+
+def test_forward_gives_the_distribution_that_acts(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator, time=6)
+    whole = policy.forward(rollout.features, rollout.masks)
+    assert whole.logits.shape == (5, 6, sum(head_sizes(policy.slot_config)))
+    assert whole.logits.requires_grad
+    torch.testing.assert_close(whole.value, rollout.stacked("value"), atol=1e-5, rtol=0.0)
+    first = policy.forward(rollout.features[:, 0], at(rollout.masks, 0))
+    assert torch.equal(first.logits[:, -len(LifecycleOp) :], rollout.steps[0].op_logits)
+    greedy = policy.get_action(
+        rollout.features[:, 0], at(rollout.masks, 0), policy.initial_hidden(5), deterministic=True
+    )
+    assert all(torch.equal(a, b) for a, b in zip(greedy.actions, first.distribution.mode(), strict=True))
+
+
+def test_forward_resets_in_both_forms(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator, time=3)
+    starts = torch.tensor([[False, True, False]]).expand(5, 3)
+    whole = policy.forward(rollout.features, rollout.masks, episode_starts=starts)
+    hidden = policy.forward(rollout.features[:, 0], at(rollout.masks, 0)).hidden
+    middle = policy.forward(
+        rollout.features[:, 1], at(rollout.masks, 1), hidden, episode_starts=torch.ones(5, dtype=torch.bool)
+    )
+    torch.testing.assert_close(whole.value[:, 1], middle.value, atol=1e-5, rtol=0.0)
+
+
+def test_a_time_axis_of_one_is_dropped(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    features = torch.randn(5, 1, policy.feature_dim, generator=generator)
+    masks, hidden = make_masks(5, 1, generator=generator), policy.initial_hidden(5)
+    with_axis = policy.get_action(features, masks, hidden, deterministic=True)
+    without = policy.get_action(features[:, 0], at(masks, 0), hidden, deterministic=True)
+    assert torch.equal(with_axis.log_prob, without.log_prob)
+    assert with_axis.masks.op.shape == (5, len(LifecycleOp))
+    assert torch.equal(policy.get_value(features, hidden), without.value)
+
+
+def test_equal_generators_equal_actions(policy: PolicyBundle, make_masks: MakeMasks) -> None:
+    one, two, three = (
+        roll(policy, make_masks, torch.Generator().manual_seed(seed)).actions for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+def test_gradients_reach_every_weight(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator)
+    start = roll(policy, make_masks, generator, time=1).steps[0].hidden.for_training()
+    evaluated = policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks, start)
+    torch.autograd.backward(evaluated.log_prob.sum() + evaluated.value.sum() + evaluated.entropy.sum())
+    for name, parameter in policy.network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_a_rollouts_own_tensors_can_be_trained_on_as_they_are(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    with torch.inference_mode():
+        rollout = roll(policy, make_masks, generator, time=4)
+    assert rollout.features.is_inference()
+    torch.autograd.backward(
+        policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks).log_prob.sum()
+    )
+
+
+def test_inference_hidden_state_is_refused(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator, time=2)
+    arguments = (rollout.features, rollout.actions, rollout.masks)
+    for hidden in (policy.initial_hidden(5), rollout.steps[-1].hidden):
+        with pytest.raises(InferenceHiddenStateError, match=r"hidden\.for_training\(\)"):
+            policy.evaluate_actions(*arguments, hidden)
+        with pytest.raises(InferenceHiddenStateError):
+            policy.forward(rollout.features, rollout.masks, hidden)
+        with torch.no_grad():
+            policy.forward(rollout.features, rollout.masks, hidden)
+        policy.evaluate_actions(*arguments, hidden.for_training())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("slots", [1, 25])
+def test_other_dtypes_and_slot_counts(
+    make_masks: MakeMasks, generator: torch.Generator, dtype: torch.dtype, slots: int
+) -> None:
+    config = PolicyConfig(slot_config=SlotConfig.for_grid(1, slots), hidden_dim=8, dtype=dtype)
+    policy = create_policy(config)
+    rollout = roll(policy, make_masks, generator)
+    evaluated = policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks)
+    assert evaluated.hidden.h.dtype is dtype
+    for tensor in (evaluated.log_prob, evaluated.value, evaluated.entropy, evaluated.head_log_probs):
+        assert tensor.dtype is torch.float32
+        assert tensor.isfinite().all()
+    torch.testing.assert_close(evaluated.log_prob, rollout.stacked("log_prob"), atol=0.05, rtol=0.0)
+
+
+def test_moving_in_place(policy: PolicyBundle) -> None:
+    network = policy.network
+    assert policy.to(dtype=torch.float64) is policy
+    assert policy.network is network
+    assert policy.dtype is policy.config.dtype is torch.float64
+    assert policy.initial_hidden(1).h.dtype is torch.float64
+
+
+def test_off_policy_methods_say_that_there_are_none(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    with pytest.raises(OffPolicyUnsupportedError, match="'lstm' is on-policy"):
+        policy.get_q_values(torch.zeros(1, policy.feature_dim), make_masks(1, generator=generator))
+    with pytest.raises(OffPolicyUnsupportedError, match="'lstm' is on-policy"):
+        policy.sync_from(policy)
+
+
+def test_checkpointing_keeps_gradients_and_drops_activations(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator)
+    given = [rollout.features, *rollout.masks, *rollout.actions, *policy.network.parameters()]
+    there_anyway = {tensor.data_ptr() for tensor in given}
+    gradients, activations = [], []
+    for enabled in (False, True):
+        policy.enable_gradient_checkpointing(enabled)
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            evaluated = policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks)
+        activations.append(sum(size for place, size in kept.items() if place not in there_anyway))
+        policy.network.zero_grad()
+        torch.autograd.backward(evaluated.log_prob.sum() + evaluated.value.sum() + evaluated.entropy.sum())
+        gradients.append([parameter.grad for parameter in policy.network.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert activations[1] < activations[0] / 2
