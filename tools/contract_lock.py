@@ -43,6 +43,9 @@ def write(root: Path) -> list[str]:
     changes = list(differences(lock | {"version": None}, code | {"version": None}))
     if changes and code["version"] <= locked_version:
         return [*changes, f"CONTRACTS_VERSION is {code['version']}, the lock's {locked_version}: not written"]
+    fields_changed = lock and lock["schema"]["fields"] != code["schema"]["fields"]
+    if fields_changed and code["schema"]["version"] <= lock["schema"]["version"]:
+        return [*changes, f"SCHEMA_VERSION is {code['schema']['version']}, as in the lock: not written"]
     (root / LOCK).write_text(json.dumps(code, indent=2) + "\n", encoding="utf-8")
     (root / PAGE).write_text(_generate_page(), encoding="utf-8")
     return []

@@ -70,6 +70,12 @@ def test_write_refuses_until_the_version_is_raised(
     assert lock.read_text(encoding="utf-8") == before
 
     edit(f"{LEYLINE}/contracts.py", "CONTRACTS_VERSION: Final = 1", "CONTRACTS_VERSION: Final = 2")
+    half = run_tool(workspace, "--write")
+    assert half.returncode == 1
+    assert "SCHEMA_VERSION is 1, as in the lock: not written" in half.stdout
+    assert lock.read_text(encoding="utf-8") == before
+
+    edit(f"{LEYLINE}/schema.py", "SCHEMA_VERSION: Final = 1", "SCHEMA_VERSION: Final = 2")
     assert run_tool(workspace, "--write").returncode == 0
     assert '"NEW": 13' in lock.read_text(encoding="utf-8")
     assert run_tool(workspace, "--pure").returncode == 0

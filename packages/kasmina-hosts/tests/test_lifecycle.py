@@ -64,7 +64,7 @@ def live(*actions: FactoredAction, state: Lifecycle | None = None) -> Lifecycle:
         applied = act(state, action)
         assert applied.legal.all()
         assert applied.took_effect.all(), action.describe()
-        state = tick(applied.state, GATES)
+        state = tick(applied.state, GATES, state.alpha)
     return state
 
 
@@ -180,6 +180,7 @@ def test_retarget_goes_back_to_blending() -> None:
     at_once = dataclasses.replace(retarget, alpha_speed=AlphaSpeedAction.INSTANT)
     state = live(*HELD, at_once)
     assert (stage(state), float(state.alpha[0, 1])) == (SeedStage.BLENDING, 1.0)
+    assert float(state.alpha_velocity[0, 1]) == pytest.approx(0.3)
 
 
 def test_retarget_to_the_present_state_is_without_effect() -> None:
@@ -226,7 +227,7 @@ def test_random_lives_follow_the_transition_table(seed: int) -> None:
         for before, after in zip(state, applied.state, strict=True):
             assert torch.equal(before[idle], after[idle])
         assert not (applied.took_effect & ~applied.legal).any()
-        ticked = tick(applied.state, gates)
+        ticked = tick(applied.state, gates, state.alpha)
         for old, new in ((state, applied.state), (applied.state, ticked)):
             for source, target in zip(
                 old.stage.flatten().tolist(), new.stage.flatten().tolist(), strict=True
@@ -237,6 +238,7 @@ def test_random_lives_follow_the_transition_table(seed: int) -> None:
         assert (state.alpha <= 1).all()
         assert not state.alpha[~state.live].any()
         resting = state.alpha_mode == AlphaMode.HOLD
+        assert torch.equal(state.steps_done[resting], state.steps_total[resting])
         blended = (state.stage == SeedStage.HOLDING) | (state.stage == SeedStage.FOSSILIZED)
         assert torch.equal(state.alpha[resting & blended], state.alpha_target[resting & blended])
 

@@ -176,6 +176,22 @@ def test_a_diverging_host_is_rolled_back_alone(task: DigitsTask, monkeypatch: py
     assert not after.signals.rolled_back.any()
 
 
+def test_hosts_that_really_diverge_stay_finite(task: DigitsTask) -> None:
+    population = HostPopulation(task, HostConfig(max_epochs=EPOCHS, learning_rate=1e6))
+    seen = play(population, [1, 2], epochs=3)
+    assert seen[1].signals.rolled_back.all()
+    assert (seen[1].slots.stage[:, 1] == SeedStage.PRUNED).all()
+    assert (seen[2].slots.stage[:, 1] == SeedStage.EMBARGOED).all()
+    assert seen[1].signals.grad_norm_host.isnan().all()
+    assert torch.equal(seen[1].signals.train_loss, seen[0].signals.train_loss)
+    for observation in seen:
+        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
+            assert getattr(observation.signals, name).isfinite().all(), name
+        assert not observation.signals.grad_norm_host.isinf().any()
+    for report in population.reports():
+        assert report["r0c1"] is not None
+
+
 def test_fresh_hosts_know_what_was_measured_and_nothing_else(task: DigitsTask) -> None:
     signals, slots, telemetry = make(task).reset([1, 2])
     assert telemetry is None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from simic_training.cli import main
+from tamiyo_policies import clear_registry
 
 QUICK = ["--episodes", "4", "--hosts", "1", "--replicas", "2", "--epochs", "3"]
 
@@ -24,7 +25,8 @@ def test_train_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     names = {path.name for path in run.iterdir()}
     assert names == {"config.json", "metrics.jsonl", "checkpoint.safetensors", "growth.png"}
 
-    assert main(["evaluate", str(run), "--against", "heuristic,random,static", "--hosts", "2"]) == 0
+    clear_registry()  # as in a process of its own
+    assert main(["evaluate", str(run), "--hosts", "2"]) == 0
     printed = capsys.readouterr().out
     rows = json.loads((run / "evaluation.json").read_text())
     assert [row["controller"] for row in rows] == ["policy", "policy-greedy", "heuristic", "random", "static"]
@@ -46,8 +48,9 @@ def test_second_run_into_the_same_folder_is_refused(
     [
         (["train", "--epsiodes", "3"], "unrecognized arguments: --epsiodes 3"),
         (["train", "--episodes", "many"], "invalid int value: 'many'"),
-        (["train", "--episodes", "0"], "`episodes` must be above 0, not 0"),
+        (["train", "--episodes", "0"], "`episodes` must be above 0 and finite, not 0"),
         (["train", "--epochs", "0"], "`max_epochs` must be"),
+        (["train", "--rent", "nan"], "`rent_rate` must be at least 0 and finite, not nan"),
         (["train", "--policy", "gru"], "no policy 'gru'; choose from"),
         (
             ["evaluate", "nowhere", "--against", "chance"],
@@ -85,9 +88,11 @@ def test_damaged_checkpoint_is_one_line_and_code_1(
     checkpoint = run / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     capsys.readouterr()
+    clear_registry()
     assert main(["evaluate", str(run), "--hosts", "2"]) == 1
     printed = capsys.readouterr().err
     assert str(checkpoint) in printed
+    assert "damaged" in printed
     assert printed.count("\n") == 1
 
 
@@ -122,8 +127,26 @@ def test_signal_ends_a_run_with_its_checkpoint_written(tmp_path: Path, signum: i
     process.send_signal(signum)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signum, err
-    assert err == ""
+    assert err == f"tamiyo: ended by {signal.Signals(signum).name}\n"
     assert "Stopped. The policy of the last whole update is in" in out
     assert (run / "checkpoint.safetensors").stat().st_size > 0
     for line in (run / "metrics.jsonl").read_text().splitlines():
         json.loads(line)
+
+
+def test_signal_ends_an_evaluation_in_one_line(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "--run", str(run), *QUICK]) == 0
+    program = "import sys; from simic_training.cli import main; print('up', flush=True); sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "evaluate", str(run), "--hosts", "512"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "tamiyo: ended by SIGINT\n")

@@ -67,7 +67,7 @@ def test_damaged_settings_are_refused(tmp_path: Path, tiny_config: TrainConfig, 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"episodes": 0}, "`episodes` must be above 0, not 0"),
+        ({"episodes": 0}, "`episodes` must be above 0 and finite, not 0"),
         ({"rent_rate": -1.0}, "`rent_rate` must be at least 0"),
         ({"seed": -1}, "`seed` must lie in"),
         ({"prune_from": 1.5}, r"`prune_from` must lie in \[0, 1\], not 1.5"),
@@ -81,7 +81,7 @@ def test_bad_settings_are_refused(settings: dict[str, int], reason: str) -> None
 def test_bad_ppo_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`gamma` must lie in \[0, 1\], not 1.1"):
         PPOConfig(gamma=1.1)
-    with pytest.raises(ValueError, match="`clip` must be above 0, not 0"):
+    with pytest.raises(ValueError, match="`clip` must be above 0 and finite, not 0"):
         PPOConfig(clip=0)
 
 

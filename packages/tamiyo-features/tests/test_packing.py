@@ -24,7 +24,7 @@ SLOTS = SlotConfig.default()
 EMPTY = dict.fromkeys(SLOTS.slot_ids)
 
 
-def signals_of(make: Any, **metrics: float | None) -> Any:
+def signals_of(make: Any, **metrics: Any) -> Any:
     signals = make.signals(random.Random(0))
     return dataclasses.replace(signals, metrics=dataclasses.replace(signals.metrics, **metrics))
 
@@ -127,6 +127,16 @@ def test_mistakes_in_metrics(make: Any, name: str, value: float) -> None:
         InvalidObservationError, match=f"environment 0: metrics.{name} is {value}, it must be finite"
     ):
         pack_observations([signals_of(make, **{name: value})], [EMPTY], SLOTS, task=make.task)
+
+
+def test_other_floats_and_counts(make: Any) -> None:
+    with pytest.raises(InvalidObservationError, match=r"metrics\.val_loss is nan"):
+        pack_observations([signals_of(make, val_loss=torch.tensor(nan))], [EMPTY], SLOTS, task=make.task)
+    empty_host = dataclasses.replace(signals_of(make), host_params=0)
+    with pytest.raises(
+        InvalidObservationError, match="environment 0: host_params is 0, it must be at least 1"
+    ):
+        pack_observations([empty_host], [EMPTY], SLOTS, task=make.task)
 
 
 def test_mistakes_in_histories_and_seed_metrics(make: Any) -> None:

@@ -166,6 +166,8 @@ def test_immutable_and_checked() -> None:
         MaskedCategorical(logits, mask).mask = mask
     with pytest.raises(ValueError, match=r"`mask` has shape \(4, 5\) but `logits` has \(4, 6\)"):
         MaskedCategorical(logits, mask[:, :5])
+    with pytest.raises(ValueError, match=r"`floor` must lie in \[0, 1\], not 3.0"):
+        MaskedCategorical(logits, mask, floor=3.0)
     with pytest.raises(ValueError, match="must be boolean"):
         MaskedCategorical(logits, mask.int())  # type: ignore[arg-type,unused-ignore]
 

@@ -19,7 +19,13 @@ from leyline_types import (
     SlotConfig,
     head_sizes,
 )
-from tamiyo_masks import ActionMasks, FactoredMaskedCategorical, LegalityColumns, masks_from_columns
+from tamiyo_masks import (
+    ActionMasks,
+    FactoredMaskedCategorical,
+    InvalidStateMachineError,
+    LegalityColumns,
+    masks_from_columns,
+)
 
 SLOTS = SlotConfig.for_grid(1, 2)
 SIZES = head_sizes(SLOTS)
@@ -149,6 +155,10 @@ def test_given_numbers_replace_the_generator() -> None:
 def test_refusals_name_both_sides() -> None:
     with pytest.raises(ValueError, match=r"`logits` has shape \(5, 7\), the masks call for \(5, 38\)"):
         FactoredMaskedCategorical(torch.zeros(5, 7), MASKS)
+    nothing_legal = MASKS._replace(op=torch.zeros_like(MASKS.op))
+    FactoredMaskedCategorical(random_logits(5), nothing_legal).sample()
+    with pytest.raises(InvalidStateMachineError, match="no legal choice"):
+        FactoredMaskedCategorical(random_logits(5), nothing_legal, validate=True).sample()
     with pytest.raises(ValueError, match="names no head: 'operation'"):
         FactoredMaskedCategorical(random_logits(5), MASKS, floors={"operation": 0.1})
     with pytest.raises(ValueError, match=r"'op' must lie in \[0, 1\), not 1.0"):

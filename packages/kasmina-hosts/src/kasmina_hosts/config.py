@@ -1,6 +1,7 @@
 """How hosts are built and trained."""
 
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class HostConfig:
         for name in ("max_epochs", "width", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"`learning_rate` must be above 0, not {self.learning_rate}")
+        if not 0 < self.learning_rate < inf:
+            raise ValueError(f"`learning_rate` must be above 0 and finite, not {self.learning_rate}")
         if self.max_seeds < 0:
             raise ValueError(f"`max_seeds` must be at least 0, not {self.max_seeds}")

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from kasmina_hosts.epoch import Score
+from kasmina_hosts.epoch import EpochResult, Score
 from kasmina_hosts.lifecycle import Lifecycle, in_stages, prune_now
 from kasmina_hosts.network import HostNetworks
-from leyline_types import SeedStage
+from leyline_types import OP_RULES, LifecycleOp
 
-REMOVABLE = (SeedStage.GERMINATED, SeedStage.TRAINING, SeedStage.BLENDING, SeedStage.HOLDING)
+REMOVABLE = tuple(OP_RULES[LifecycleOp.PRUNE].stages or ())
 """Stages from which a seed can be pruned."""
 
 
@@ -50,4 +50,18 @@ def roll_back(
     candidates = in_stages(life.stage, REMOVABLE) & diverged[:, None]
     age = torch.where(candidates, life.age, torch.iinfo(torch.long).max)
     youngest = torch.arange(life.stage.shape[1]) == age.argmin(1)[:, None]
-    return prune_now(life, candidates & youngest)
+    removed = candidates & youngest
+    return prune_now(life, removed).where(removed, epochs_in_stage=1.0)  # this epoch counts, its tick is over
+
+
+def forget_epoch(epoch: EpochResult, train_before: Score, diverged: Bool[Tensor, " host"]) -> EpochResult:
+    """The epoch's figures with those of the diverged hosts taken back: their last score, and no gradients."""
+    loss, accuracy = (
+        torch.where(diverged, old, new) for old, new in zip(train_before, epoch.score, strict=True)
+    )
+    return EpochResult(
+        score=Score(loss, accuracy),
+        host_gradient=epoch.host_gradient.masked_fill(diverged, torch.nan),
+        mean_host_gradient=epoch.mean_host_gradient.masked_fill(diverged, torch.nan),
+        seed_gradient=epoch.seed_gradient.masked_fill(diverged[:, None], torch.nan),
+    )

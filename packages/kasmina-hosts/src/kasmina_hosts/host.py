@@ -11,21 +11,20 @@ from leyline_types import InjectionSpec
 
 @final
 class ConvStage(nn.Module):
-    """relu(conv3x3(x)), halved in height and width by max pooling if `pool`."""
+    """relu(conv3x3(x) + b); with stride 2 at half the height and width."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, pool: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, stride=stride, bias=False)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
-        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
 
     def forward(
         self, x: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch width rows columns"]:
         """From activations [batch, in_channels, H, W]."""
-        pooled: Tensor = self.pool((self.conv(x) + self.bias[:, None, None]).relu())
-        return pooled
+        activation: Tensor = (self.conv(x) + self.bias[:, None, None]).relu()
+        return activation
 
 
 @final
@@ -45,9 +44,9 @@ class PooledHead(nn.Module):
 def build_host(width: int, num_classes: int) -> list[nn.Module]:
     """The parts of a host for 8 x 8 images of one channel, in order: three stages, each followed by a slot; a head."""
     return [
-        ConvStage(1, width, pool=True),
-        ConvStage(width, width, pool=False),
-        ConvStage(width, width, pool=False),
+        ConvStage(1, width, stride=2),
+        ConvStage(width, width, stride=1),
+        ConvStage(width, width, stride=1),
         PooledHead(width, num_classes),
     ]
 

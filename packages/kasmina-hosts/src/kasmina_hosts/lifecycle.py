@@ -91,7 +91,7 @@ class Lifecycle(NamedTuple):
             mask,
             alpha_start=self.alpha,
             alpha_target=goal,
-            steps_total=steps,
+            steps_total=torch.where(goal == self.alpha, 0, steps),
             steps_done=0,
             curve=curve,
             alpha_mode=torch.where((steps == 0) | (goal == self.alpha), int(AlphaMode.HOLD), mode),
@@ -125,13 +125,17 @@ def prune_now(state: Lifecycle, mask: Bool[Tensor, "host slot"]) -> Lifecycle:
     )
 
 
-def tick(state: Lifecycle, gates: Gates) -> Lifecycle:
+def tick(state: Lifecycle, gates: Gates, alpha_before: Float[Tensor, "host slot"]) -> Lifecycle:
     """One epoch passes: cooling slots move on, alphas move, seeds grow older.
 
     A ramp lands exactly on its target. A seed whose alpha was run down to 0 is pruned. Cooldown: PRUNED one epoch,
     EMBARGOED `gates.embargo_epochs`, RESETTING one, then the slot is empty.
+
+    Args:
+        state: after the actions of the epoch.
+        gates: how long an embargo lasts.
+        alpha_before: alpha before those actions, from which the velocity is counted.
     """
-    before = state.alpha
     state = _cool_down(state, gates)
     moving = state.alpha_mode != AlphaMode.HOLD
     done = state.steps_done + moving
@@ -146,7 +150,7 @@ def tick(state: Lifecycle, gates: Gates) -> Lifecycle:
     return state._replace(
         age=state.age + alive,
         epochs_in_stage=state.epochs_in_stage + alive,
-        alpha_velocity=torch.where(alive, state.alpha - before, 0.0),
+        alpha_velocity=torch.where(alive, state.alpha - alpha_before, 0.0),
     )
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from kasmina_hosts.actions import SlotRules, apply_actions
 from kasmina_hosts.blueprints import buildable
 from kasmina_hosts.config import HostConfig
-from kasmina_hosts.epoch import Score, evaluate, score_hosts, train_epoch
+from kasmina_hosts.epoch import evaluate, score_hosts, train_epoch
 from kasmina_hosts.gates import GateInputs, Gates
-from kasmina_hosts.governor import find_diverged, roll_back, take_snapshot
+from kasmina_hosts.governor import find_diverged, forget_epoch, roll_back, take_snapshot
 from kasmina_hosts.grown import GrownSeed, fossilized, grown_seeds
 from kasmina_hosts.host import host_slots
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle, tick
@@ -211,7 +211,7 @@ class HostPopulation:
         measured = GateInputs(improvement, now.seeds.gradient_ratio, now.seeds.contribution)
         applied = apply_actions(now.life, actions, self._slot_rules, self._gates, measured)
         self._plant(now, applied.state)
-        life = tick(applied.state, self._gates)
+        life = tick(applied.state, self._gates, now.life.alpha)
         epoch = train_epoch(
             now.networks,
             life,
@@ -225,14 +225,7 @@ class HostPopulation:
         if diverged.any():
             life = roll_back(now.networks, snapshot, life, diverged)
             evaluation = evaluate(now.networks, life, self._task.validation)
-            epoch = epoch._replace(
-                score=Score(
-                    *(
-                        torch.where(diverged, old, new)
-                        for old, new in zip(now.hosts.train, epoch.score, strict=True)
-                    )
-                )
-            )
+            epoch = forget_epoch(epoch, now.hosts.train, diverged)
             if find_diverged(epoch.score, evaluation.score).any():
                 raise DivergedHostError(
                     "a host is not finite although its last sound parameters were restored"

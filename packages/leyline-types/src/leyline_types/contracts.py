@@ -49,6 +49,7 @@ def snapshot() -> dict[str, object]:
             topology.value: sorted(member.name for member in TOPOLOGY_BLUEPRINTS[topology])
             for topology in Topology
         },
+        "topology_codes": {topology.value: topology.code for topology in Topology},
         "meanings": {
             "TempoAction.epochs": {member.name: member.epochs for member in TempoAction},
             "AlphaTargetAction.target": {member.name: member.target for member in AlphaTargetAction},

@@ -37,7 +37,10 @@ class ActionHeadSpec:
 
 
 class FactoredActions(NamedTuple, Generic[ArrayT]):
-    """One action per environment: an index array [env] for each head. Heads that the op does not use hold 0."""
+    """One action per environment: an index array [env] for each head.
+
+    Nothing reads the heads that the op does not use; distributions draw 0 there.
+    """
 
     slot: ArrayT
     blueprint: ArrayT

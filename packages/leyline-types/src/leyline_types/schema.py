@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
-from leyline_types.columns import HISTORY_LENGTH
 from leyline_types.schema_fields import (
     BASE_FIELDS,
     SLOT_FIELDS,
@@ -41,8 +40,8 @@ class PlacedField(NamedTuple):
         name = self.spec.name if self.slot_id is None else f"{self.slot_id}.{self.spec.name}"
         if self.spec.encoding is Encoding.ONE_HOT:
             return tuple(f"{name}={member.name}" for member in self.spec.categories)
-        if self.spec.width == HISTORY_LENGTH:
-            return tuple(f"{name}[{index - HISTORY_LENGTH}]" for index in range(HISTORY_LENGTH))
+        if self.spec.width > 1:
+            return tuple(f"{name}[{index - self.spec.width}]" for index in range(self.spec.width))
         return (name,)
 
 

@@ -11,11 +11,12 @@ from typing import NoReturn
 import torch
 from rich.console import Console
 
+from kasmina_hosts import DivergedHostError
 from simic_training.cli_evaluate import evaluate_command
 from simic_training.cli_train import train_command
 from simic_training.config import TrainConfig
 from simic_training.evaluation import RIVAL_NAMES
-from simic_training.interrupts import Interrupted
+from simic_training.interrupts import Interrupted, InterruptGuard
 from simic_training.ppo import NonFiniteLossError
 from simic_training.run_folder import RunFolderError
 from tamiyo_policies import CheckpointError, list_policies, register_builtin_policies
@@ -54,10 +55,17 @@ def _add_train(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    train.add_argument("--run", type=Path, help="the run's folder, new (default: runs/ and the time)")
+    train.add_argument(
+        "--run",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="the run's folder, new (default: runs/ and the time)",
+    )
     train.add_argument("--policy", default=default.policy, help="registered name of the policy")
     train.add_argument("--seed", type=int, default=default.seed, help="of policy, sampling and hosts")
-    train.add_argument("--episodes", type=int, default=default.episodes, help="networks to grow in all")
+    train.add_argument(
+        "--episodes", type=int, default=default.episodes, help="networks to grow in all, in whole batches"
+    )
     train.add_argument("--hosts", type=int, default=default.hosts, help="different hosts in a batch")
     train.add_argument(
         "--replicas", type=int, default=default.replicas, help="networks grown from each of them"
@@ -83,7 +91,7 @@ def _add_evaluate(commands: "argparse._SubParsersAction[OneLineParser]") -> None
     evaluate.add_argument(
         "--against",
         type=_names,
-        default=["heuristic", "random", "static"],
+        default="heuristic,random,static",
         metavar="NAMES",
         help=f"with commas between, from {', '.join(RIVAL_NAMES)}",
     )
@@ -120,14 +128,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     console = Console(highlight=False)
     try:
-        if options.command == "train":
-            return train_command(_checked_config(parser, options), options.run, console)
-        return evaluate_command(options.run, options.against, options.hosts, console)
+        with InterruptGuard() as guard:
+            if options.command == "train":
+                return train_command(
+                    _checked_config(parser, options), getattr(options, "run", None), console, guard
+                )
+            return evaluate_command(options.run, options.against, options.hosts, console)
     except RunFolderError as error:
         return _complain(error, USAGE_ERROR)
-    except (NonFiniteLossError, CheckpointError, OSError) as error:
+    except (NonFiniteLossError, DivergedHostError, CheckpointError, OSError) as error:
         return _complain(error, FAILURE)
     except Interrupted as interrupt:
+        print(f"tamiyo: ended by {interrupt}", file=sys.stderr)
         return SIGNALLED + interrupt.signum
 
 

@@ -20,22 +20,24 @@ from simic_training.training import Progress, train
 from tamiyo_policies import PolicyBundle, PolicyController, WaitController
 
 
-def train_command(config: TrainConfig, folder: Path | None, console: Console) -> int:
-    """Train, then grow one unseen host with the trained policy and show what it did."""
+def train_command(config: TrainConfig, folder: Path | None, console: Console, guard: InterruptGuard) -> int:
+    """Train, then grow one unseen host with the trained policy and show what it did.
+
+    Raises:
+        RunFolderError: the folder exists or cannot be written.
+        Interrupted: a signal came; the checkpoint of the last whole update is there.
+    """
     run = RunFolder.create(folder or _new_folder(), config)
     console.print(
         f"{config.policy} policy, {config.updates * config.envs} episodes of {config.host.max_epochs} epochs, "
         f"{config.envs} at once, seed {config.seed}; run folder {run.path}",
         soft_wrap=True,
     )
-    with InterruptGuard() as guard:
-        try:
-            policy, population = _train_with_bar(config, run, guard, console)
-        except Interrupted:
-            console.print(
-                f"Stopped. The policy of the last whole update is in {run.checkpoint}", soft_wrap=True
-            )
-            raise
+    try:
+        policy, population = _train_with_bar(config, run, guard, console)
+    except Interrupted:
+        console.print(f"Stopped. The policy of the last whole update is in {run.checkpoint}", soft_wrap=True)
+        raise
     _show_growth(policy, population, run, config, console)
     console.print(f"\nNext: tamiyo evaluate {run.path} --against heuristic,random,static", soft_wrap=True)
     return 0

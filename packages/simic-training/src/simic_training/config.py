@@ -1,6 +1,7 @@
 """Everything that a training run is set by."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from kasmina_hosts import HostConfig
 
@@ -78,8 +79,8 @@ class TrainConfig:
         _check_fractions(self, "prune_from")
         if not 0 <= self.seed < MAX_RUN_SEEDS:
             raise ValueError(f"`seed` must lie in [0, {MAX_RUN_SEEDS}), not {self.seed}")
-        if self.rent_rate < 0:
-            raise ValueError(f"`rent_rate` must be at least 0, not {self.rent_rate}")
+        if not 0 <= self.rent_rate < inf:
+            raise ValueError(f"`rent_rate` must be at least 0 and finite, not {self.rent_rate}")
 
     @property
     def envs(self) -> int:
@@ -98,8 +99,8 @@ MAX_RUN_SEEDS = 1_000_000
 def _check_positive(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        if not value > 0:
-            raise ValueError(f"`{name}` must be above 0, not {value}")
+        if not 0 < value < inf:
+            raise ValueError(f"`{name}` must be above 0 and finite, not {value}")
 
 
 def _check_fractions(config: object, *names: str) -> None:

@@ -22,7 +22,7 @@ class Episodes(NamedTuple):
         host_seeds: one per host.
         val_accuracy: percent, [host, epoch + 1].
         stage, blueprint: enum values, [host, epoch + 1, slot]; alpha: the same shape.
-        actions: [host, epoch] in every head; took_effect: whether each changed anything.
+        actions: [host, epoch] in every head; took_effect: whether each was neither refused nor stopped by its gate.
         test_accuracy: percent, at the end, [host].
         total_params, host_params: at the end, [host].
         grown: the seeds that each host holds in the end.

@@ -17,6 +17,7 @@ from tamiyo_policies import (
     RandomController,
     WaitController,
     load_policy,
+    register_builtin_policies,
 )
 
 POLICY, GREEDY, STATIC = "policy", "policy-greedy", "static"
@@ -85,6 +86,7 @@ def evaluate_run(
         raise ValueError(f"no controller named {', '.join(unknown)}; choose from {', '.join(RIVAL_NAMES)}")
     if num_hosts < 2:
         raise ValueError(f"an interval needs at least 2 hosts, not {num_hosts}")
+    register_builtin_policies()
     population = HostPopulation(DigitsTask(), config.host)
     policy = load_policy(checkpoint)
     seeds = evaluation_seeds(num_hosts)

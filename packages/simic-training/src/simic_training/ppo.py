@@ -13,7 +13,7 @@ from tamiyo_policies import PolicyBundle
 
 
 class NonFiniteLossError(ArithmeticError):
-    """An input or the value of the loss is NaN or infinite; the policy was left as it was."""
+    """An input or the value of the loss is NaN or infinite; the step that it would have spoilt was not taken."""
 
 
 class UpdateStats(NamedTuple):

@@ -1,6 +1,6 @@
 """Episodes: a policy grows a population of fresh hosts from seed to last epoch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def collect_episodes(
     *,
     generator: torch.Generator,
     rent_rate: float,
-    held_back: Iterable[LifecycleOp] = (),
+    held_back: Collection[LifecycleOp] = (),
 ) -> Trajectory:
     """One episode on each of the hosts with these seeds, actions sampled from the policy.
 
@@ -62,7 +62,7 @@ def host_state(observation: Observation[Tensor]) -> HostState:
     return HostState(signals.val_accuracy, signals.total_params, signals.host_params)
 
 
-def hold_back(masks: ActionMasks, ops: Iterable[LifecycleOp]) -> ActionMasks:
+def hold_back(masks: ActionMasks, ops: Collection[LifecycleOp]) -> ActionMasks:
     """The masks with these ops taken out. WAIT always stays.
 
     Raises:

@@ -42,7 +42,7 @@ def train(
 ) -> tuple[PolicyBundle, HostPopulation]:
     """Train a policy and leave metrics and checkpoint in the run's folder after every update.
 
-    Single-threaded arithmetic, so that equal settings give equal runs on one machine.
+    Equal settings give equal runs on one machine with one thread (`torch.set_num_threads(1)`, as the command sets it).
 
     Args:
         config: see `TrainConfig`.
@@ -57,19 +57,19 @@ def train(
         Interrupted: a signal came.
         NonFiniteLossError: the policy diverged; the checkpoint is that of the last good update.
     """
-    register_builtin_policies()
-    population = HostPopulation(DigitsTask(), config.host)
-    policy = create_policy(
-        PolicyConfig(
-            policy=config.policy,
-            slot_config=population.slot_config,
-            hidden_dim=config.hidden_dim,
-            seed=config.seed,
-        )
-    )
-    optimizer = torch.optim.Adam(policy.network.parameters(), lr=config.ppo.learning_rate)
-    generator = torch.Generator().manual_seed(config.seed)
     with guard.shield():
+        register_builtin_policies()
+        population = HostPopulation(DigitsTask(), config.host)
+        policy = create_policy(
+            PolicyConfig(
+                policy=config.policy,
+                slot_config=population.slot_config,
+                hidden_dim=config.hidden_dim,
+                seed=config.seed,
+            )
+        )
+        optimizer = torch.optim.Adam(policy.network.parameters(), lr=config.ppo.learning_rate)
+        generator = torch.Generator().manual_seed(config.seed)
         save_policy(policy, run.checkpoint)
     for update in range(config.updates):
         started = time.perf_counter()
@@ -80,7 +80,7 @@ def train(
             batch_seeds(config, update),
             generator=generator,
             rent_rate=config.rent_rate,
-            held_back=[LifecycleOp.PRUNE] if done < config.prune_from else [],
+            held_back=(LifecycleOp.PRUNE,) if done < config.prune_from else (),
         )
         collected = time.perf_counter()
         val_accuracy = population.observe().signals.val_accuracy.mean()

@@ -1,6 +1,7 @@
 """Observations of growing networks: from objects to columns, from columns to features."""
 
 from tamiyo_features.errors import (
+    ImpossibleCountError,
     InvalidObservationError,
     InvalidStageError,
     MissingSlotError,
@@ -15,6 +16,7 @@ from tamiyo_features.objects import batch_obs_to_features, get_feature_size, obs
 from tamiyo_features.packing import pack_observations
 
 __all__ = [
+    "ImpossibleCountError",
     "InvalidObservationError",
     "InvalidStageError",
     "MissingSlotError",

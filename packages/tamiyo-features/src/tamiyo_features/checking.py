@@ -15,6 +15,7 @@ from leyline_types import (
     parse_stage,
 )
 from tamiyo_features.errors import (
+    ImpossibleCountError,
     InvalidStageError,
     MissingSlotError,
     NonFiniteValueError,
@@ -45,6 +46,8 @@ def _check_signals(env: int, signals: TrainingSignals) -> Iterator[ObservationEr
     metrics = signals.metrics
     may_be_infinite = {"best_val_loss"} if metrics.best_val_loss == inf else set()
     yield from _check_finite(where, metrics, "metrics", may_be_infinite)
+    if signals.host_params < 1:
+        yield ImpossibleCountError(f"{where}: host_params is {signals.host_params}, it must be at least 1")
     for name in ("loss_history", "accuracy_history"):
         for age, value in enumerate(reversed(getattr(signals, name)), 1):
             if not isfinite(value):
@@ -85,7 +88,7 @@ def _check_finite(
 ) -> Iterator[ObservationError]:
     for name in _NUMBER_FIELDS[type(values)]:
         value = getattr(values, name)
-        if isinstance(value, float) and not isfinite(value) and name not in exempt:
+        if value is not None and not isfinite(value) and name not in exempt:
             yield NonFiniteValueError(f"{where}: {holder}.{name} is {value}, it must be finite")
 
 

@@ -31,6 +31,10 @@ class NonFiniteValueError(ObservationError):
     """NaN or infinity where a finite value is due; what is not measured is None."""
 
 
+class ImpossibleCountError(ObservationError):
+    """A count that no network can have."""
+
+
 class InvalidObservationError(ObservationError):
     """Everything that is wrong with a batch of observations; `problems` holds each as an error of its own kind."""
 

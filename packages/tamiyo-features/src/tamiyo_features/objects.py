@@ -8,7 +8,7 @@ from torch import Tensor
 
 from leyline_types import SlotConfig, TaskConfig, TelemetryColumns, TrainingSignals, observation_schema
 from tamiyo_features.extraction import extract_features
-from tamiyo_features.packing import SlotReports, pack_observations
+from tamiyo_features.packing import TELEMETRY_BITS, SlotReports, pack_observations
 
 
 def get_feature_size(slot_config: SlotConfig, *, telemetry: bool = False) -> int:
@@ -33,7 +33,9 @@ def batch_obs_to_features(
     if telemetry and observation.telemetry is None:
         nothing = torch.zeros_like(observation.slots.alpha)
         unknown = torch.zeros_like(observation.slots.occupied)
-        none = TelemetryColumns(*(unknown if name in _BITS else nothing for name in TelemetryColumns._fields))
+        none = TelemetryColumns(
+            *(unknown if name in TELEMETRY_BITS else nothing for name in TelemetryColumns._fields)
+        )
         observation = observation._replace(telemetry=none)
     return extract_features(observation, slot_config, telemetry=telemetry)
 
@@ -48,6 +50,3 @@ def obs_to_multislot_features(
 ) -> Float[Tensor, " feature"]:
     """The features of one environment; arguments and errors as in `batch_obs_to_features`."""
     return batch_obs_to_features([signals], [slot_reports], slot_config, task=task, telemetry=telemetry)[0]
-
-
-_BITS = ("known", "has_vanishing", "has_exploding")

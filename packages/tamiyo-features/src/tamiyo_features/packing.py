@@ -24,6 +24,9 @@ from tamiyo_features.errors import InvalidObservationError, ObservationShapeErro
 
 SlotReports = Mapping[str, SeedStateReport | None]
 
+TELEMETRY_BITS = ("known", "has_vanishing", "has_exploding")
+"""The boolean columns of `TelemetryColumns`."""
+
 
 def pack_observations(
     signals: Sequence[TrainingSignals],
@@ -220,12 +223,11 @@ def _pack_telemetry(
 ) -> TelemetryColumns[Tensor]:
     shape = (len(rows), len(rows[0]))
     values = zip(*(_telemetry_row(report) for row in rows for report in row), strict=True)
-    bits = ("known", "has_vanishing", "has_exploding")
     return TelemetryColumns(
         *(
-            torch.tensor(column, dtype=torch.bool if name in bits else torch.float32, device=device).view(
-                shape
-            )
+            torch.tensor(
+                column, dtype=torch.bool if name in TELEMETRY_BITS else torch.float32, device=device
+            ).view(shape)
             for name, column in zip(TelemetryColumns._fields, values, strict=True)
         )
     )

@@ -27,7 +27,7 @@ class MaskedCategorical:
             the device; None takes the environment variable TAMIYO_VALIDATE. Never done inside compiled code.
 
     Raises:
-        ValueError: the shapes differ, or the mask is not boolean.
+        ValueError: the shapes differ, the mask is not boolean, or the floor lies outside [0, 1].
         InvalidStateMachineError: with validation, a row without a legal choice, or a legal logit that is not finite.
     """
 
@@ -48,6 +48,8 @@ class MaskedCategorical:
             raise ValueError(f"`mask` has shape {tuple(mask.shape)} but `logits` has {tuple(logits.shape)}")
         if mask.dtype is not torch.bool:
             raise ValueError(f"`mask` must be boolean, not {mask.dtype}")
+        if not 0.0 <= floor <= 1.0:
+            raise ValueError(f"`floor` must lie in [0, 1], not {floor}")
         if should_validate(validate):
             check_rows(logits, mask)
         log_probs = masked_log_softmax(logits, mask)

@@ -28,6 +28,7 @@ class FactoredMaskedCategorical:
     Args:
         logits: [*batch, sum of head sizes], heads one after the other in head order.
         masks: of the same batch shape, every row with a legal choice.
+        validate: as in `MaskedCategorical`, for every head that is looked at.
         floors: by head name, the probability that is spread evenly over the legal choices instead of following the
             logits, p = (1 - floor) softmax + floor uniform; None for no floor at any head.
 
@@ -35,7 +36,7 @@ class FactoredMaskedCategorical:
         ValueError: logits that do not fit the masks, an unknown head in `floors` or a floor outside [0, 1).
     """
 
-    __slots__ = ("_floors", "_logits", "masks")
+    __slots__ = ("_floors", "_logits", "_validate", "masks")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class FactoredMaskedCategorical:
         masks: ActionMasks,
         *,
         floors: Mapping[str, float] | None = None,
+        validate: bool | None = None,
     ) -> None:
         head_masks = masks[: len(ACTION_HEADS)]
         sizes = [mask.shape[-1] for mask in head_masks]
@@ -58,6 +60,7 @@ class FactoredMaskedCategorical:
         self.masks = masks
         self._logits = FactoredActions(*torch.split(logits, sizes, dim=-1))
         self._floors = dict(floors or {})
+        self._validate = validate
 
     def sample(
         self, generator: torch.Generator | None = None, *, uniform: Float[Tensor, "*batch head"] | None = None
@@ -125,7 +128,9 @@ class FactoredMaskedCategorical:
         if name == "slot" and op is not None:
             rows = op[..., None, None].expand(*op.shape, 1, mask.shape[-1])
             mask = self.masks.slot_by_op.gather(-2, rows)[..., 0, :]
-        return MaskedCategorical(getattr(self._logits, name), mask, floor=self._floors.get(name, 0.0))
+        return MaskedCategorical(
+            getattr(self._logits, name), mask, floor=self._floors.get(name, 0.0), validate=self._validate
+        )
 
 
 def relevance_table(device: torch.device) -> Bool[Tensor, "op head"]:
