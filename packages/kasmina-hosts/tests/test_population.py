@@ -96,6 +96,14 @@ def test_equal_seeds_give_equal_hosts_and_others_do_not(task: DigitsTask) -> Non
     assert (first[-1].signals.val_loss[0] != first[-1].signals.val_loss[1]).all()
 
 
+def test_a_seed_in_training_leaves_its_host_s_training_as_it_is(task: DigitsTask) -> None:
+    grown, bare = play(make(task), [1, 2], growing, epochs=2), play(make(task), [1, 2], waiting, epochs=2)
+    assert (grown[-1].slots.stage[:, 1] == SeedStage.TRAINING).all()
+    assert grown[-1].signals.grad_norm_seed.isfinite().all()
+    for name in ("train_loss", "val_loss", "val_accuracy", "grad_norm_host"):
+        assert torch.equal(getattr(grown[-1].signals, name), getattr(bare[-1].signals, name)), name
+
+
 def test_growth_takes_effect(task: DigitsTask) -> None:
     seen = play(make(task), list(range(6)))
     stages = torch.stack([each.slots.stage[:, 1] for each in seen])

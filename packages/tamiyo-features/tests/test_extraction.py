@@ -62,6 +62,21 @@ def test_other_dtypes(make: Any, dtype: torch.dtype) -> None:
     torch.testing.assert_close(found.float(), extract_features(observation, SLOTS), atol=1e-2, rtol=1e-2)
 
 
+def test_gradients_flow_after_a_first_call_in_inference_mode(make: Any) -> None:
+    from tamiyo_features.extraction import _cache
+
+    observation = packed(make, 4)
+    _cache.clear()
+    with torch.inference_mode():
+        extract_features(observation, SLOTS)
+    loss = observation.signals.val_loss.clone().requires_grad_()
+    signals = observation.signals._replace(val_loss=loss)
+    (gradient,) = torch.autograd.grad(
+        extract_features(observation._replace(signals=signals), SLOTS).sum(), loss
+    )
+    assert gradient.any()
+
+
 def test_out_is_written_and_returned(make: Any) -> None:
     observation = packed(make, 4)
     out = torch.full((4, observation_schema(SLOTS).dim), torch.nan)

@@ -129,6 +129,15 @@ def test_mistakes_in_metrics(make: Any, name: str, value: float) -> None:
         pack_observations([signals_of(make, **{name: value})], [EMPTY], SLOTS, task=make.task)
 
 
+def test_required_numbers_cannot_be_none(make: Any) -> None:
+    with pytest.raises(InvalidObservationError, match=r"metrics\.val_loss is None, it must be finite"):
+        pack_observations([signals_of(make, val_loss=None)], [EMPTY], SLOTS, task=make.task)
+    with pytest.raises(InvalidObservationError, match=r"metrics\.epoch is nan"):
+        pack_observations([signals_of(make, epoch=nan)], [EMPTY], SLOTS, task=make.task)
+    with pytest.raises(InvalidObservationError, match=r"metrics\.best_val_loss is nan"):
+        pack_observations([signals_of(make, best_val_loss=nan)], [EMPTY], SLOTS, task=make.task)
+
+
 def test_other_floats_and_counts(make: Any) -> None:
     with pytest.raises(InvalidObservationError, match=r"metrics\.val_loss is nan"):
         pack_observations([signals_of(make, val_loss=torch.tensor(nan))], [EMPTY], SLOTS, task=make.task)

@@ -12,11 +12,14 @@ from leyline_types import (
     BlueprintAction,
     LegalityRules,
     LifecycleOp,
+    Observation,
     SeedStage,
+    SignalColumns,
+    SlotColumns,
     SlotConfig,
     Topology,
 )
-from tamiyo_masks import ActionMasks, LegalityColumns, masks_from_columns
+from tamiyo_masks import ActionMasks, LegalityColumns, action_masks, masks_from_columns
 
 SLOTS = SlotConfig.default()
 OP = LifecycleOp
@@ -172,6 +175,21 @@ def test_equals_a_loop_over_the_table(
     assert all(mask.any(-1).all() for mask in masks), "every row can be drawn from"
     union = expected.any(1)
     assert torch.equal(masks.slot[union.any(-1)], union[union.any(-1)])
+
+
+def test_an_observation_s_own_columns_are_read() -> None:
+    c = columns([[1, 3, 6]], ages=1, live=2, capacity=3)
+    blank = torch.zeros_like(c.stage)
+    signals = SignalColumns(*(torch.zeros_like(c.live_seeds) for _ in SignalColumns._fields))._replace(
+        live_seeds=c.live_seeds, seed_capacity=c.seed_capacity, topology=c.topology
+    )
+    slots = SlotColumns(*(blank for _ in SlotColumns._fields))._replace(
+        occupied=c.occupied, stage=c.stage, age_epochs=c.age_epochs, alpha_mode=c.alpha_mode
+    )
+    found = action_masks(Observation(signals, slots), SLOTS)
+    expected = masks_from_columns(c, SLOTS, LegalityRules())
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert found.op[0].all()
 
 
 def test_shapes_for_any_leading_batch() -> None:

@@ -18,6 +18,9 @@ def evaluate_command(folder: Path, against: Sequence[str], num_hosts: int, conso
     with console.status(f"{num_hosts} hosts for each controller"):
         rows = evaluate_run(config, run.checkpoint, against, num_hosts=num_hosts)
     console.print(make_table(rows, num_hosts))
+    console.print(
+        "size: final parameters over the bare host's; policy leads by: points of test accuracy, host by host"
+    )
     if STATIC in against:
         console.print(
             "static: the networks that the policy ended with, trained whole from the start", soft_wrap=True

@@ -65,7 +65,7 @@ class TrainConfig:
 
     seed: int = 0
     policy: str = "lstm"
-    episodes: int = 320
+    episodes: int = 224
     hosts: int = 4
     replicas: int = 4
     hidden_dim: int = 64

@@ -86,14 +86,17 @@ def _check_report(where: str, slot_id: str, report: SeedStateReport) -> Iterator
 def _check_finite(
     where: str, values: object, holder: str, exempt: frozenset[str] | set[str] = frozenset()
 ) -> Iterator[ObservationError]:
-    for name in _NUMBER_FIELDS[type(values)]:
+    for name, optional in _NUMBER_FIELDS[type(values)]:
         value = getattr(values, name)
-        if value is not None and not isfinite(value) and name not in exempt:
+        if value is None and optional:
+            continue
+        if name not in exempt and (value is None or not isfinite(value)):
             yield NonFiniteValueError(f"{where}: {holder}.{name} is {value}, it must be finite")
 
 
-_NUMBER_FIELDS: dict[type, tuple[str, ...]] = {
-    cls: tuple(field.name for field in fields(cls) if "float" in str(field.type))
+_NUMBERS = (int, float, float | None)
+_NUMBER_FIELDS: dict[type, tuple[tuple[str, bool], ...]] = {
+    cls: tuple((field.name, field.type == float | None) for field in fields(cls) if field.type in _NUMBERS)
     for cls in (TrainingMetrics, SeedStateReport, SeedMetrics, SeedTelemetry)
 }
-"""The fields of each class that may hold a float: annotated with it, alone or beside None."""
+"""The fields of each class that hold a number, and whether it may be None, by their annotations."""

@@ -129,7 +129,8 @@ def _constants(block: Block, dtype: torch.dtype, device: torch.device) -> _Const
         return _make_constants(block, dtype, device)
     key = (block, dtype, device)
     if key not in _cache:
-        _cache[key] = _make_constants(block, dtype, device)
+        with torch.inference_mode(False):  # an inference tensor could not be part of a later backward pass
+            _cache[key] = _make_constants(block, dtype, device)
     return _cache[key]
 
 
