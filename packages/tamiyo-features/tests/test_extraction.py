@@ -1,25 +1,40 @@
 """Extraction as a tensor program: shapes, types, workspaces, mapping and compiling."""
 
-from typing import Any
+import random
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from observation_maker import Maker
 from torch import Tensor
 
-from leyline_types import Observation, SignalColumns, SlotColumns, SlotConfig, observation_schema
-from tamiyo_features import ObservationShapeError, extract_features, pack_observations
+from leyline_types import (
+    Observation,
+    SignalColumns,
+    SlotColumns,
+    SlotConfig,
+    TelemetryColumns,
+    observation_schema,
+)
+from tamiyo_features import (
+    FeatureWorkspace,
+    ObservationShapeError,
+    extract_features,
+    pack_observations,
+)
 
 SLOTS = SlotConfig.default()
 
 
-def packed(make: Any, num_envs: int, *, telemetry: bool = False, seed: int = 5) -> Observation[Tensor]:
-    signals, reports = make.batch(seed, num_envs, SLOTS.slot_ids, telemetry=telemetry)
+def packed(make: Maker, num_envs: int, *, telemetry: bool = False, seed: int = 5) -> Observation[Tensor]:
+    signals, reports = make.batch(seed, num_envs, SLOTS, telemetry=telemetry)
     observation = pack_observations(signals, reports, SLOTS, task=make.task)
     assert isinstance(observation, Observation)
     return observation
 
 
-def test_any_leading_shape(make: Any) -> None:
+def test_any_leading_shape(make: Maker) -> None:
     observation = packed(make, 6)
     batch = extract_features(observation, SLOTS)
     signals, slots, _ = observation
@@ -32,18 +47,22 @@ def test_any_leading_shape(make: Any) -> None:
     assert torch.equal(extract_features(single, SLOTS), batch[4])
 
 
-def test_vmap_of_one_environment_equals_the_batch(make: Any) -> None:
-    observation = packed(make, 5, telemetry=True)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_vmap_of_one_environment_equals_the_batch(make: Maker, rng: random.Random, telemetry: bool) -> None:
+    signals, reports = make.batch(rng, 2, SLOTS, telemetry=telemetry)
+    observation = pack_observations(signals, reports, SLOTS, task=make.task)
+    if observation.telemetry is None:
+        telemetry = False
 
-    def one(signals: Any, slots: Any, telemetry: Any) -> Tensor:
-        return extract_features(Observation(signals, slots, telemetry), SLOTS, telemetry=True)
+    def one(single: Observation[Tensor]) -> Tensor:
+        return extract_features(single, SLOTS, telemetry=telemetry)
 
-    assert torch.equal(
-        torch.func.vmap(one)(*observation), extract_features(observation, SLOTS, telemetry=True)
-    )
+    axes: Observation[int] = Observation._make((0, 0, None if observation.telemetry is None else 0))
+    mapped = torch.func.vmap(one, in_dims=(axes,))
+    assert torch.equal(mapped(observation), extract_features(observation, SLOTS, telemetry=telemetry))
 
 
-def test_empty_slot_is_all_zero_whatever_its_columns_hold(make: Any) -> None:
+def test_empty_slot_is_all_zero_whatever_its_columns_hold(make: Maker) -> None:
     observation = packed(make, 4)
     nobody = observation._replace(
         slots=observation.slots._replace(occupied=torch.zeros_like(observation.slots.occupied))
@@ -55,36 +74,71 @@ def test_empty_slot_is_all_zero_whatever_its_columns_hold(make: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_other_dtypes(make: Any, dtype: torch.dtype) -> None:
+def test_other_dtypes(make: Maker, dtype: torch.dtype) -> None:
     observation = packed(make, 4)
     found = extract_features(observation, SLOTS, dtype=dtype)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), extract_features(observation, SLOTS), atol=1e-2, rtol=1e-2)
 
 
-def test_gradients_flow_after_a_first_call_in_inference_mode(make: Any) -> None:
-    from tamiyo_features.extraction import _cache
-
-    observation = packed(make, 4)
-    _cache.clear()
-    with torch.inference_mode():
-        extract_features(observation, SLOTS)
-    loss = observation.signals.val_loss.clone().requires_grad_()
-    signals = observation.signals._replace(val_loss=loss)
-    (gradient,) = torch.autograd.grad(
-        extract_features(observation._replace(signals=signals), SLOTS).sum(), loss
+def test_integers_beyond_float32_are_exact_in_float64(make: Maker) -> None:
+    signals = packed(make, 4).signals
+    signals = signals._replace(
+        total_params=torch.full((4,), 2**40 + 1), host_params=torch.full((4,), 2**40 + 3)
     )
-    assert gradient.any()
+    observation = packed(make, 4)._replace(signals=signals)
+    expected = (2**40 + 1) / (2**40 + 3) * 0.1
+    column = observation_schema(SLOTS).names.index("total_params")
+    workspace = FeatureWorkspace(SLOTS, (4,), dtype=torch.float64)
+    for out in (None, workspace):
+        found = extract_features(observation, SLOTS, dtype=torch.float64, out=out)
+        assert found[:, column].tolist() == [expected] * 4
 
 
-def test_out_is_written_and_returned(make: Any) -> None:
+def test_gradients_flow_after_a_first_call_in_inference_mode(make: Maker) -> None:
+    slots = SlotConfig(
+        ("r7c7",)
+    )  # of no other test: the program's constants are made here, in inference mode
+    signals, reports = make.batch(5, 4, slots)
+    observation = pack_observations(signals, reports, slots, task=make.task)
+    with torch.inference_mode():
+        extract_features(observation, slots)
+    accuracy = observation.signals.val_accuracy.clone().requires_grad_()
+    observation = observation._replace(signals=observation.signals._replace(val_accuracy=accuracy))
+    (gradient,) = torch.autograd.grad(extract_features(observation, slots).sum(), accuracy)
+    torch.testing.assert_close(gradient, torch.full((4,), 0.01))
+
+
+def test_needs_no_values_and_thus_never_waits_for_a_device(make: Maker) -> None:
+    """On the meta device tensors have no values: a synchronisation would have nothing to read."""
+    signals, slots, telemetry = packed(make, 4, telemetry=True)
+    assert telemetry is not None
+    observation = Observation(
+        SignalColumns(*(column.to("meta") for column in signals)),
+        SlotColumns(*(column.to("meta") for column in slots)),
+        TelemetryColumns(*(column.to("meta") for column in telemetry)),
+    )
+    workspace = FeatureWorkspace(SLOTS, (4,), telemetry=True, device="meta")
+    for out in (None, workspace):
+        features = extract_features(observation, SLOTS, telemetry=True, out=out)
+        assert (features.device.type, features.shape) == ("meta", (4, 235))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_packs_to_a_device(make: Maker, device: str) -> None:
+    signals, reports = make.batch(5, 2, SLOTS, telemetry=True)
+    observation = pack_observations(signals, reports, SLOTS, task=make.task, device=device)
+    assert {column.device.type for block in observation if block for column in block} == {device}
+
+
+def test_out_is_written_and_returned(make: Maker) -> None:
     observation = packed(make, 4)
     out = torch.full((4, observation_schema(SLOTS).dim), torch.nan)
     assert extract_features(observation, SLOTS, out=out) is out
     assert torch.equal(out, extract_features(observation, SLOTS))
 
 
-def test_inputs_are_left_alone(make: Any) -> None:
+def test_inputs_are_left_alone(make: Maker) -> None:
     observation = packed(make, 4)
     before = [column.clone() for block in observation[:2] for column in block]
     extract_features(observation, SLOTS)
@@ -93,25 +147,71 @@ def test_inputs_are_left_alone(make: Any) -> None:
         torch.testing.assert_close(new, old, equal_nan=True, rtol=0, atol=0)
 
 
-def test_refusals_name_both_sides(make: Any) -> None:
+def test_refusals_name_both_sides(make: Maker) -> None:
     observation = packed(make, 4)
-    with pytest.raises(ObservationShapeError, match=r"shape \(4, 3\), not 4 slots last"):
+    with pytest.raises(
+        ObservationShapeError,
+        match=r"`observation.slots.\w+` has shape \(4, 3\); with 4 slots .* \(4,\) it must be \(4, 4\)",
+    ):
         extract_features(observation, SlotConfig.for_grid(1, 4))
     with pytest.raises(ObservationShapeError, match="carries none"):
         extract_features(observation, SLOTS, telemetry=True)
-    with pytest.raises(
-        ObservationShapeError, match=r"`out` is \(4, 7\) of torch.float32, features are \(4, 211\)"
+    for out in (
+        torch.zeros(4, 7),
+        torch.zeros(4, 211, dtype=torch.float64),
+        torch.zeros(4, 211, device="meta"),
     ):
-        extract_features(observation, SLOTS, out=torch.zeros(4, 7))
-    with pytest.raises(ObservationShapeError, match=r"of torch.float64"):
-        extract_features(observation, SLOTS, out=torch.zeros(4, 211, dtype=torch.float64))
+        with pytest.raises(
+            ObservationShapeError,
+            match=r"`out` is \(4, \d+\) of .* on \w+, features are \(4, 211\) of torch.float32 on cpu",
+        ):
+            extract_features(observation, SLOTS, out=out)
 
 
-def test_compiles_whole_and_once_for_all_numbers_of_environments(make: Any) -> None:
+@pytest.mark.parametrize("block", ["signals", "slots", "telemetry"])
+def test_every_column_of_another_shape_is_named(make: Maker, block: str) -> None:
+    observation = packed(make, 4, telemetry=True)
+    columns = getattr(observation, block)
+    for name in columns._fields:
+        if (block, name) == ("signals", "epoch"):  # the batch shape is read from it
+            continue
+        broken = observation._replace(**{block: columns._replace(**{name: torch.zeros(3, 3)})})
+        with pytest.raises(
+            ObservationShapeError, match=rf"`observation\.{block}\.{name}` has shape \(3, 3\)"
+        ):
+            extract_features(broken, SLOTS, telemetry=True)
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("telemetry", [False, True])
+def test_compiles_whole_and_once_for_all_numbers_of_environments(make: Maker, telemetry: bool) -> None:
+    torch.compiler.reset()
     compiled = torch.compile(extract_features, fullgraph=True, dynamic=True)
-    for num_envs in (4, 6):
-        observation = packed(make, num_envs)
-        torch.testing.assert_close(compiled(observation, SLOTS), extract_features(observation, SLOTS))
-    observation = packed(make, 9)
+
+    def check(num_envs: int) -> None:
+        observation = packed(make, num_envs, telemetry=telemetry)
+        out = torch.empty(num_envs, observation_schema(SLOTS, telemetry=telemetry).dim)
+        workspace = FeatureWorkspace(SLOTS, (num_envs,), telemetry=telemetry)
+        expected = extract_features(observation, SLOTS, telemetry=telemetry)
+        for into in (None, out, workspace):
+            found = compiled(observation, SLOTS, telemetry=telemetry, out=into)
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+        assert torch.equal(out, workspace.features)
+
+    check(4)
+    check(6)
     with torch.compiler.set_stance("fail_on_recompile"):
-        torch.testing.assert_close(compiled(observation, SLOTS), extract_features(observation, SLOTS))
+        for num_envs in (2, 9, 64):
+            check(num_envs)
+
+
+@pytest.mark.compile
+def test_one_environment_and_other_slots_compile_too(make: Maker) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(extract_features, fullgraph=True)
+    for slots in (SLOTS, SlotConfig.for_grid(2, 2)):
+        observation = pack_observations(*make.batch(5, 1, slots), slots, task=make.task)
+        for _ in range(2):
+            torch.testing.assert_close(
+                compiled(observation, slots), extract_features(observation, slots), atol=1e-6, rtol=0
+            )

@@ -1,39 +1,68 @@
 """Packing: by hand, and every kind of mistake named with its environment and slot, all of them together."""
 
+import copy
 import dataclasses
 import random
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
 from math import inf, nan
 from typing import Any
 
 import pytest
 import torch
+from observation_maker import Maker
 
-from leyline_types import BlueprintAction, LifecycleOp, SeedStage, SlotConfig, TaskConfig
+from leyline_types import (
+    BlueprintAction,
+    LifecycleOp,
+    SeedStage,
+    SeedStateReport,
+    SignalColumns,
+    SlotColumns,
+    SlotConfig,
+    TaskConfig,
+    TelemetryColumns,
+    TrainingSignals,
+)
 from tamiyo_features import (
+    ImpossibleCountError,
+    InvalidChoiceError,
     InvalidObservationError,
     InvalidStageError,
+    MisplacedReportError,
     MissingSlotError,
+    MissingValueError,
     NonFiniteValueError,
+    ObservationError,
     ObservationShapeError,
     UnknownBlueprintError,
     UnknownSlotError,
+    WrongTypeError,
     pack_observations,
+)
+from tamiyo_features.sources import (
+    SIGNAL_SOURCES,
+    SLOT_SOURCES,
+    TELEMETRY_SOURCES,
+    Source,
+    SourceTable,
 )
 
 SLOTS = SlotConfig.default()
-EMPTY = dict.fromkeys(SLOTS.slot_ids)
+EMPTY: dict[str, SeedStateReport | None] = dict.fromkeys(SLOTS.slot_ids)
 
 
-def signals_of(make: Any, **metrics: Any) -> Any:
+def signals_of(make: Maker, **metrics: Any) -> TrainingSignals:
     signals = make.signals(random.Random(0))
     return dataclasses.replace(signals, metrics=dataclasses.replace(signals.metrics, **metrics))
 
 
-def report_of(make: Any, slot_id: str = "r0c1", **fields: Any) -> Any:
+def report_of(make: Maker, slot_id: str = "r0c1", **fields: Any) -> SeedStateReport:
     return dataclasses.replace(make.report(random.Random(1), slot_id), **fields)
 
 
-def test_unknowns_by_hand(make: Any) -> None:
+def test_unknowns_by_hand(make: Maker) -> None:
     fresh = signals_of(make, loss_delta=None, accuracy_delta=None, best_val_loss=inf, best_val_accuracy=55.0)
     fresh = dataclasses.replace(fresh, loss_history=(2.0, 1.0), last_op=None, last_op_took_effect=None)
     signals = pack_observations([fresh], [EMPTY], SLOTS, task=make.task).signals
@@ -45,7 +74,7 @@ def test_unknowns_by_hand(make: Any) -> None:
     assert signals.last_op.tolist() == signals.last_op_took_effect.tolist() == [-1]
 
 
-def test_knowns_by_hand(make: Any) -> None:
+def test_knowns_by_hand(make: Maker) -> None:
     known = signals_of(make, best_val_loss=0.5, best_val_accuracy=55.0, loss_delta=-0.25)
     known = dataclasses.replace(
         known, loss_history=tuple(map(float, range(7))), last_op=LifecycleOp.PRUNE, last_op_took_effect=False
@@ -60,7 +89,7 @@ def test_knowns_by_hand(make: Any) -> None:
     assert signals.host_stabilized.dtype == torch.bool
 
 
-def test_slots_by_hand(make: Any) -> None:
+def test_slots_by_hand(make: Maker) -> None:
     report = report_of(make, stage=SeedStage.HOLDING, blueprint_id="norm", telemetry=None)
     observation = pack_observations([signals_of(make)], [{**EMPTY, "r0c1": report}], SLOTS, task=make.task)
     slots = observation.slots
@@ -73,12 +102,34 @@ def test_slots_by_hand(make: Any) -> None:
     assert observation.telemetry is None
 
 
-def test_telemetry_is_known_where_it_is_given(make: Any) -> None:
+def test_telemetry_is_known_where_it_is_given(make: Maker) -> None:
     rng = random.Random(2)
     reports = {**EMPTY, "r0c0": make.report(rng, "r0c0", telemetry=True), "r0c1": make.report(rng, "r0c1")}
     telemetry = pack_observations([signals_of(make)], [reports], SLOTS, task=make.task).telemetry
     assert telemetry is not None
     assert telemetry.known.tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("occupancy", [0.0, 0.5, 1.0])
+def test_empty_slots_by_hand(make: Maker, occupancy: float) -> None:
+    signals, reports = make.batch(3, 5, SLOTS, occupancy=occupancy)
+    slots = pack_observations(signals, reports, SLOTS, task=make.task).slots
+    found = [[report is not None for report in each.values()] for each in reports]
+    assert slots.occupied.tolist() == found
+    empty = ~slots.occupied
+    unknown = {"contribution", "contribution_velocity", "interaction_sum", "boost_received", "gradient_ratio"}
+    for name, column in slots._asdict().items():
+        if name in unknown:
+            assert column[empty].isnan().all(), name
+        else:
+            assert (column[empty] == (SeedStage.DORMANT if name == "stage" else 0)).all(), name
+
+
+def test_float64_columns_keep_every_digit(make: Maker) -> None:
+    signals = signals_of(make, val_loss=1 / 3)
+    observation = pack_observations([signals], [EMPTY], SLOTS, task=make.task, dtype=torch.float64)
+    assert observation.signals.val_loss.tolist() == [1 / 3]
+    assert observation.signals.loss_history.dtype == observation.slots.alpha.dtype == torch.float64
 
 
 @pytest.mark.parametrize(
@@ -94,84 +145,195 @@ def test_telemetry_is_known_where_it_is_given(make: Any) -> None:
             UnknownSlotError,
             "environment 1: slot 'r9c9' is unknown; slots are r0c0, r0c1, r0c2",
         ),
-        ({"slot_id": "r0c0"}, UnknownSlotError, "environment 1, slot r0c1: the report is of slot 'r0c0'"),
+        (
+            {"slot_id": "r0c0"},
+            MisplacedReportError,
+            "environment 1, slot r0c1: the report is of slot 'r0c0'",
+        ),
         (
             {"blueprint_id": "convx"},
             UnknownBlueprintError,
-            "environment 1, slot r0c1: blueprint 'convx' is unknown",
+            "environment 1, slot r0c1: blueprint 'convx' is unknown; blueprints are noop, conv_light,",
         ),
-        ({"stage": 5}, InvalidStageError, "environment 1, slot r0c1: stage 5 is retired"),
-        ({"stage": 77}, InvalidStageError, "environment 1, slot r0c1: stage 77 does not exist"),
+        (
+            {"stage": 5},
+            InvalidStageError,
+            "environment 1, slot r0c1: report.stage is 5, it must be one of UNKNOWN=0, DORMANT=1, GERMINATED=2, "
+            "TRAINING=3, BLENDING=4, HOLDING=6, FOSSILIZED=7, PRUNED=8, EMBARGOED=9, RESETTING=10 (5 is retired)",
+        ),
+        ({"stage": 77}, InvalidStageError, "environment 1, slot r0c1: report.stage is 77, it must be one of"),
+        (
+            {"alpha_mode": 9},
+            InvalidChoiceError,
+            "slot r0c1: report.alpha_mode is 9, it must be one of HOLD=0, UP=1, DOWN=2",
+        ),
+        (
+            {"alpha_algorithm": 0},
+            InvalidChoiceError,
+            "slot r0c1: report.alpha_algorithm is 0, it must be one of ADD=1, MULTIPLY=2, GATE=3",
+        ),
         (
             {"alpha_velocity": nan},
             NonFiniteValueError,
-            "slot r0c1: report.alpha_velocity is nan, it must be finite",
+            "slot r0c1: report.alpha_velocity is nan, it must be a finite number",
         ),
-        ({"alpha_target": -inf}, NonFiniteValueError, "slot r0c1: report.alpha_target is -inf"),
+        ({"metrics": None}, WrongTypeError, "environment 1, slot r0c1: 'NoneType' object has no attribute"),
     ],
 )
-def test_mistakes_in_slots(make: Any, reports: dict[str, Any], kind: type, message: str) -> None:
+def test_mistakes_in_slots(
+    make: Maker, reports: dict[str, Any], kind: type[ObservationError], message: str
+) -> None:
     if not set(reports) & set(SLOTS.slot_ids):
         reports = {**EMPTY, "r0c1": report_of(make, **reports)}
     with pytest.raises(InvalidObservationError) as caught:
         pack_observations([signals_of(make)] * 2, [EMPTY, reports], SLOTS, task=make.task)
+    first = caught.value.problems[0]
+    assert type(first) is kind
+    assert message in str(first)
+
+
+def bad_values(source: Source, *, optional: bool) -> Iterator[tuple[object, type[ObservationError]]]:
+    """Values that the rule of a source must refuse, and how."""
+    rule = source.rule
+    yield "text", WrongTypeError
+    yield [1.0], WrongTypeError
+    yield nan, NonFiniteValueError
+    yield -inf, NonFiniteValueError
+    if source.path != "signals.metrics.best_val_loss":  # inf: there was no validation yet
+        yield inf, NonFiniteValueError
+    yield 1e39, NonFiniteValueError
+    if not optional or "history" in source.path or source.column == "best_val_loss":
+        yield None, MissingValueError
+    if rule.low > -1e30:
+        yield rule.low - 1, rule.error
+    if rule.high < 1e30:
+        yield rule.high * 2 + 1, rule.error
+    if rule.whole:
+        yield rule.low + 0.5, rule.error
+
+
+def with_value(found: Any, path: str, value: object) -> Any:
+    """The object with the attribute at a path replaced, or with the point of a history, "loss_history[-2]"."""
+    name, _, rest = path.partition(".")
+    if rest:
+        return replace(found, **{name: with_value(getattr(found, name), rest, value)})
+    history, _, place = name.partition("[")
+    if place:
+        points = list(getattr(found, history))
+        points[int(place[:-1])] = value
+        return replace(found, **{history: tuple(points)})
+    return replace(found, **{name: value})
+
+
+def replace(found: Any, **changes: object) -> Any:
+    """`dataclasses.replace` without the checks of `TaskConfig`."""
+    changed = copy.copy(found)
+    for name, value in changes.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
+MISTAKES = [
+    pytest.param(table, source, value, kind, id=f"{table.name}.{source.path}={value}")
+    for table in (SIGNAL_SOURCES, SLOT_SOURCES, TELEMETRY_SOURCES)
+    for sources, optional in ((table.required, False), (table.optional, True))
+    for source in sources
+    if "(" not in source.path and source.path != "task.topology.code"
+    for value, kind in bad_values(source, optional=optional)
+]
+
+
+@pytest.mark.parametrize(("table", "source", "value", "kind"), MISTAKES)
+def test_every_value_has_its_rule(
+    make: Maker, table: SourceTable, source: Source, value: object, kind: type[ObservationError]
+) -> None:
+    """One broken value among good ones: one problem, of its kind, with its place."""
+    signals = [signals_of(make, best_val_loss=1.0), signals_of(make, best_val_loss=1.0)]
+    signals = [replace(each, loss_history=(1.0,) * 7, accuracy_history=(1.0,) * 7) for each in signals]
+    report = make.report(random.Random(1), "r0c1", telemetry=True)
+    tasks, where = [make.task, make.task], f"environment 1: {source.path}"
+    if table is SIGNAL_SOURCES:
+        root, _, path = source.path.partition(".")
+        if root == "task":
+            tasks[1] = with_value(make.task, path, value)
+        else:
+            signals[1] = with_value(signals[1], path, value)
+    else:
+        path = f"telemetry.{source.path}" if table is TELEMETRY_SOURCES else source.path
+        report = with_value(report, path, value)
+        where = f"environment 1, slot r0c1: {table.name}.{source.path}"
+    with pytest.raises(InvalidObservationError) as caught:
+        pack_observations(signals, [EMPTY, {**EMPTY, "r0c1": report}], SLOTS, task=tasks)
     [problem] = caught.value.problems
     assert type(problem) is kind
-    assert message in str(problem)
+    assert str(problem).startswith(where.partition("[")[0])
 
 
-@pytest.mark.parametrize("value", [nan, inf, -inf])
-@pytest.mark.parametrize("name", ["train_loss", "val_accuracy", "loss_delta", "grad_norm_seed"])
-def test_mistakes_in_metrics(make: Any, name: str, value: float) -> None:
-    with pytest.raises(
-        InvalidObservationError, match=f"environment 0: metrics.{name} is {value}, it must be finite"
+def test_every_column_has_a_source_or_is_found_otherwise() -> None:
+    otherwise = {SignalColumns: set(), SlotColumns: {"occupied", "blueprint"}, TelemetryColumns: {"known"}}
+    for columns, table in (
+        (SignalColumns, SIGNAL_SOURCES),
+        (SlotColumns, SLOT_SOURCES),
+        (TelemetryColumns, TELEMETRY_SOURCES),
     ):
-        pack_observations([signals_of(make, **{name: value})], [EMPTY], SLOTS, task=make.task)
+        named = {source.column for source in table.required + table.optional}
+        assert named | otherwise[columns] == set(columns._fields)
 
 
-def test_required_numbers_cannot_be_none(make: Any) -> None:
-    with pytest.raises(InvalidObservationError, match=r"metrics\.val_loss is None, it must be finite"):
-        pack_observations([signals_of(make, val_loss=None)], [EMPTY], SLOTS, task=make.task)
-    with pytest.raises(InvalidObservationError, match=r"metrics\.epoch is nan"):
-        pack_observations([signals_of(make, epoch=nan)], [EMPTY], SLOTS, task=make.task)
-    with pytest.raises(InvalidObservationError, match=r"metrics\.best_val_loss is nan"):
-        pack_observations([signals_of(make, best_val_loss=nan)], [EMPTY], SLOTS, task=make.task)
-
-
-def test_other_floats_and_counts(make: Any) -> None:
+def test_numbers_of_other_libraries_are_numbers(make: Maker) -> None:
+    known = signals_of(make, val_loss=torch.tensor(0.5), epoch=torch.tensor(3), train_loss=Fraction(1, 4))
+    signals = pack_observations([known], [EMPTY], SLOTS, task=make.task).signals
+    assert (signals.val_loss.item(), signals.epoch.item(), signals.train_loss.item()) == (0.5, 3, 0.25)
     with pytest.raises(InvalidObservationError, match=r"metrics\.val_loss is nan"):
         pack_observations([signals_of(make, val_loss=torch.tensor(nan))], [EMPTY], SLOTS, task=make.task)
-    empty_host = dataclasses.replace(signals_of(make), host_params=0)
-    with pytest.raises(
-        InvalidObservationError, match="environment 0: host_params is 0, it must be at least 1"
-    ):
-        pack_observations([empty_host], [EMPTY], SLOTS, task=make.task)
 
 
-def test_mistakes_in_histories_and_seed_metrics(make: Any) -> None:
-    broken = dataclasses.replace(signals_of(make), loss_history=(1.0, nan, 2.0))
-    report = report_of(make)
-    report = dataclasses.replace(
-        report, metrics=dataclasses.replace(report.metrics, counterfactual_contribution=nan)
-    )
-    with pytest.raises(InvalidObservationError) as caught:
-        pack_observations([broken], [{**EMPTY, "r0c1": report}], SLOTS, task=make.task)
-    assert "loss_history[-2] is nan" in str(caught.value)
-    assert "slot r0c1: metrics.counterfactual_contribution is nan" in str(caught.value)
+def test_other_objects_are_refused(make: Maker) -> None:
+    good = signals_of(make)
+    cases: list[tuple[Any, Any, Any, str]] = [
+        ("text", EMPTY, make.task, "environment 0: signals is 'text', it must be a TrainingSignals"),
+        (good, [None] * 3, make.task, "the reports are a list, they must map slot ids to reports"),
+        (good, {**EMPTY, "r0c1": 7}, make.task, "slot r0c1: the report is 7, it must be a SeedStateReport"),
+        (good, EMPTY, [None], "environment 0: task is None, it must be a TaskConfig"),
+        (
+            replace(good, active_seeds=3),
+            EMPTY,
+            make.task,
+            "active_seeds is 3, it must be a tuple of seed ids",
+        ),
+        (replace(good, loss_history=None), EMPTY, make.task, "environment 0: 'NoneType' object is not"),
+    ]
+    for signals, reports, task, message in cases:
+        with pytest.raises(InvalidObservationError) as caught:
+            pack_observations([signals], [reports], SLOTS, task=task)
+        [problem] = caught.value.problems
+        assert type(problem) is WrongTypeError
+        assert message in str(problem)
 
 
-def test_everything_wrong_is_reported_together(make: Any) -> None:
+def test_a_mapping_that_makes_up_entries_does_not_hide_a_missing_slot(make: Maker) -> None:
+    reports: dict[str, Any] = defaultdict(lambda: None, {"r0c0": None, "r0c1": None})
+    with pytest.raises(InvalidObservationError, match="no entry for slot r0c2"):
+        pack_observations([signals_of(make)], [reports], SLOTS, task=make.task)
+    assert set(reports) == {"r0c0", "r0c1"}
+
+
+def test_everything_wrong_is_reported_together(make: Maker) -> None:
     wrong = {"r0c0": None, "r0c1": report_of(make, blueprint_id="convx", stage=5), "rXcY": None}
     with pytest.raises(InvalidObservationError) as caught:
         pack_observations(
-            [signals_of(make, val_loss=nan), signals_of(make)], [wrong, wrong], SLOTS, task=make.task
+            [signals_of(make, val_loss=nan, epoch=-1), signals_of(make)],
+            [wrong, wrong],
+            SLOTS,
+            task=make.task,
         )
     kinds = [type(problem) for problem in caught.value.problems]
     each = [MissingSlotError, UnknownSlotError, UnknownBlueprintError, InvalidStageError]
-    assert kinds == [NonFiniteValueError, *each, *each]
+    assert kinds == [NonFiniteValueError, ImpossibleCountError, *each, *each]
+    assert str(caught.value).count("\n") == 9
 
 
-def test_lists_of_another_length(make: Any) -> None:
+def test_lists_of_another_length(make: Maker) -> None:
     signals = [signals_of(make)]
     with pytest.raises(ObservationShapeError, match="`slot_reports` describes 2 environments, `signals` 1"):
         pack_observations(signals, [EMPTY, EMPTY], SLOTS, task=make.task)
@@ -181,6 +343,6 @@ def test_lists_of_another_length(make: Any) -> None:
         pack_observations([], [], SLOTS, task=make.task)
 
 
-def test_no_limit_of_seeds_means_every_slot(make: Any) -> None:
+def test_no_limit_of_seeds_means_every_slot(make: Maker) -> None:
     task = TaskConfig("free", make.task.topology, 25, 450, 0, 10, 2.3, 0.3, 400)
     assert pack_observations([signals_of(make)], [EMPTY], SLOTS, task=task).signals.seed_capacity.item() == 3

@@ -14,6 +14,7 @@ from leyline_types.actions import (
 from leyline_types.blueprints import TOPOLOGY_BLUEPRINTS, BlueprintAction, Topology, germinable_blueprints
 from leyline_types.columns import (
     HISTORY_LENGTH,
+    OPTIONAL_INTEGER_COLUMNS,
     Observation,
     SignalColumns,
     SlotColumns,
@@ -53,6 +54,7 @@ __all__ = [
     "HEAD_RELEVANCE",
     "HISTORY_LENGTH",
     "MIN_PRUNE_AGE",
+    "OPTIONAL_INTEGER_COLUMNS",
     "OP_RULES",
     "RETIRED_STAGES",
     "SCHEMA_VERSION",

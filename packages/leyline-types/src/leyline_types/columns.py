@@ -12,6 +12,9 @@ ArrayT = TypeVar("ArrayT")
 HISTORY_LENGTH: Final = 5
 """Points of the loss and accuracy histories that an observation carries, newest last."""
 
+OPTIONAL_INTEGER_COLUMNS: Final = ("last_op", "last_op_took_effect")
+"""The integer columns of `SignalColumns` that may be unknown, which -1 stands for in them."""
+
 
 class SignalColumns(NamedTuple, Generic[ArrayT]):
     """What is known of each host; see `TrainingMetrics` and `TrainingSignals` for meanings and units.

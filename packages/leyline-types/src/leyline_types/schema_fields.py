@@ -64,6 +64,11 @@ class FieldSpec:
     categories: tuple[IntEnum, ...] = ()
     description: str
 
+    @property
+    def is_quantity(self) -> bool:
+        """Whether the feature is an amount, which a normaliser may rescale, and not a bit or the sign of a category."""
+        return self.encoding is Encoding.VALUE and self.unit not in ("bit", "index")
+
 
 def _value(
     block: Block,

@@ -1,4 +1,4 @@
-"""What can be wrong with an observation."""
+"""What can be wrong with an observation or a feature vector."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,11 @@ class MissingSlotError(ObservationError):
 
 
 class UnknownSlotError(ObservationError):
-    """Reports with an entry for a slot that the network does not have, or with an entry of another slot."""
+    """Reports with an entry for a slot that the network does not have."""
+
+
+class MisplacedReportError(ObservationError):
+    """A report that stands under another slot than its own."""
 
 
 class UnknownBlueprintError(ObservationError):
@@ -27,12 +31,28 @@ class InvalidStageError(ObservationError):
     """A report of a seed in a stage that is retired or does not exist."""
 
 
+class InvalidChoiceError(ObservationError):
+    """A value that is not one of its enum's, or a bit that is neither 0 nor 1."""
+
+
+class WrongTypeError(ObservationError):
+    """Something else where an object of the contracts, a number or a sequence is due."""
+
+
+class MissingValueError(ObservationError):
+    """None where a value is due; only what the contracts mark as optional may be unmeasured."""
+
+
 class NonFiniteValueError(ObservationError):
-    """NaN or infinity where a finite value is due; what is not measured is None."""
+    """NaN, infinity or a number too large for the columns where a finite value is due; what is not measured is None."""
 
 
 class ImpossibleCountError(ObservationError):
-    """A count that no network can have."""
+    """A count that no network can have: negative, not whole, or a host without parameters."""
+
+
+class OutOfRangeError(ObservationError):
+    """A percentage, a fraction, a norm or a loss outside the range that its unit allows."""
 
 
 class InvalidObservationError(ObservationError):
@@ -41,3 +61,11 @@ class InvalidObservationError(ObservationError):
     def __init__(self, problems: Sequence[ObservationError]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+class FeatureRangeError(ValueError):
+    """Features outside the range that the schema declares for them."""
+
+
+class NormalizerError(ValueError):
+    """A normaliser's settings, state or input that do not fit each other."""

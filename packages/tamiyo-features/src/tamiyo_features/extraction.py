@@ -1,24 +1,25 @@
 """Columns to features: the schema's table as one batched tensor program."""
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from leyline_types import (
+    HISTORY_LENGTH,
     Block,
     Observation,
     SignalColumns,
     SlotColumns,
     SlotConfig,
     TelemetryColumns,
-    observation_schema,
 )
 from tamiyo_features.errors import ObservationShapeError
-from tamiyo_features.plan import PLANS
+from tamiyo_features.plan import DIVISORS, RAW_COLUMNS, Program, feature_dim, program_for
+from tamiyo_features.workspace import FeatureWorkspace, Scratch
 
 Columns = SignalColumns[Tensor] | SlotColumns[Tensor] | TelemetryColumns[Tensor]
+
+_NO_SCRATCH = Scratch()
 
 
 def extract_features(
@@ -27,120 +28,133 @@ def extract_features(
     *,
     telemetry: bool = False,
     dtype: torch.dtype = torch.float32,
-    out: Tensor | None = None,
+    out: Tensor | FeatureWorkspace | None = None,
 ) -> Float[Tensor, "*batch feature"]:
     """The feature vector of every environment, as `observation_schema(slot_config, telemetry=telemetry)` lays it out.
 
-    No loop over environments or slots; compiles with fullgraph and maps with `torch.func.vmap`. Unknown values are 0
-    with their validity bit 0, and so are all features of an empty slot.
+    No loop over environments or slots, no synchronisation with a device. Compiles with fullgraph, once for all numbers
+    of environments above 1. Maps with `torch.func.vmap`, where an observation without telemetry needs
+    `in_dims=(Observation._make((0, 0, None)),)`. Unknown values are 0 with their validity bit 0, and so are all
+    features of an empty slot.
 
     Args:
-        observation: signals [*batch], slots [*batch, slot] and, if asked for, telemetry [*batch, slot].
+        observation: signals [*batch], slots [*batch, slot] and, if asked for, telemetry [*batch, slot]. The columns
+            that others are divided by (max_epochs, max_steps, host_params, seed_capacity, baseline_loss) are above 0.
         slot_config: the slots, in the order of the slot axis.
         telemetry: whether the telemetry block is part of the vector.
         dtype: of the result; the arithmetic is float64 for float64 and float32 otherwise.
-        out: [*batch, dim] of this dtype, written to and returned.
+        out: [*batch, dim] of this dtype to write to, or a workspace, which also serves for all intermediates.
+
+    Returns:
+        [*batch, dim]: `out` or `out.features` where given.
 
     Raises:
-        ObservationShapeError: the slot axis has another length than `slot_config`, telemetry is asked for and not
-            there, or `out` has another shape or dtype than the result.
+        ObservationShapeError: a column has another shape than the batch and `slot_config` imply, telemetry is asked for
+            and not there, or `out` has another shape, dtype or device than the result.
     """
-    signals, slots, closer = observation
-    if slots.occupied.shape[-1:] != (len(slot_config),):
-        raise ObservationShapeError(
-            f"`observation.slots` has shape {tuple(slots.occupied.shape)}, not {len(slot_config)} slots last"
-        )
+    _check_shapes(observation, slot_config, telemetry)
+    batch, device = observation.signals.epoch.shape, observation.signals.epoch.device
+    result = out.features if isinstance(out, FeatureWorkspace) else out
+    if result is not None:
+        _check_result(result, batch, slot_config, telemetry, dtype, device)
+    compiling = torch.compiler.is_compiling()  # the compiler plans memory by itself
+    scratch = out.scratch if isinstance(out, FeatureWorkspace) and not compiling else _NO_SCRATCH
     precise = torch.float64 if dtype is torch.float64 else torch.float32
-    parts = [_encode(signals, signals, Block.BASE, precise)]
-    parts.append(_encode(slots, signals, Block.SLOT, precise, slots.occupied).flatten(-2))
-    if telemetry:
-        if closer is None:
-            raise ObservationShapeError("`telemetry` is asked for, but the observation carries none")
-        parts.append(
-            _encode(closer, signals, Block.TELEMETRY, precise, slots.occupied & closer.known).flatten(-2)
-        )
-    features = torch.cat(parts, dim=-1)
-    if out is None:
+    program = program_for(slot_config.slot_ids, telemetry, precise, device)
+    features = _evaluate(_gather(observation, telemetry, precise, program, scratch), program, scratch)
+    if result is None:
         return features.to(dtype)
-    expected = (*slots.occupied.shape[:-1], observation_schema(slot_config, telemetry=telemetry).dim)
-    if tuple(out.shape) != expected or out.dtype != dtype:
-        raise ObservationShapeError(
-            f"`out` is {tuple(out.shape)} of {out.dtype}, features are {expected} of {dtype}"
-        )
-    return out.copy_(features)
-
-
-class _Constants(NamedTuple):
-    """A plan's numbers as tensors."""
-
-    scale: Tensor
-    low: Tensor
-    high: Tensor
-    divisor: Tensor
-    codes: tuple[Tensor, ...]
-    order: Tensor
-
-
-def _encode(
-    columns: Columns,
-    signals: SignalColumns[Tensor],
-    block: Block,
-    dtype: torch.dtype,
-    present: Tensor | None = None,
-) -> Float[Tensor, "*place feature"]:
-    """The features of one block; 0 where nothing is present."""
-    plan = PLANS[block]
-    constants = _constants(block, dtype, signals.epoch.device)
-    raw = _gather(columns, plan.values, dtype)
-    scaled = raw.nan_to_num(0.0) * constants.scale
-    if plan.divisors:
-        divisors = torch.stack([getattr(signals, name).to(dtype) for name in plan.divisors], dim=-1)
-        shares = torch.cat([torch.ones_like(divisors[..., :1]), divisors.reciprocal()], dim=-1)
-        shares = shares.index_select(-1, constants.divisor)
-        scaled = scaled * (shares if block is Block.BASE else shares[..., None, :])
-    parts = [scaled.clamp(constants.low, constants.high)]
-    parts += [_is_known(getattr(columns, name), width).to(dtype) for name, width in plan.known]
-    parts += [
-        (getattr(columns, name)[..., None] == codes).to(dtype)
-        for (name, _), codes in zip(plan.one_hots, constants.codes, strict=True)
-    ]
-    features = torch.cat(parts, dim=-1).index_select(-1, constants.order)
-    return features if present is None else torch.where(present[..., None], features, 0.0)
+    return result if features is result else result.copy_(features)
 
 
 def _gather(
-    columns: Columns, names: tuple[tuple[str, int], ...], dtype: torch.dtype
-) -> Float[Tensor, "*place value"]:
-    found = [(getattr(columns, name).to(dtype), width) for name, width in names]
-    return torch.cat([column if width > 1 else column[..., None] for column, width in found], dim=-1)
+    observation: Observation[Tensor], telemetry: bool, dtype: torch.dtype, program: Program, scratch: Scratch
+) -> Float[Tensor, "*batch raw"]:
+    """All raw values side by side, divided by what they are relative to; NaN in slots without a seed."""
+    signals, slots, closer = observation
+    ones = torch.ones_like(signals.epoch) if scratch.ones is None else scratch.ones
+    divisors = _stack([ones, *(getattr(signals, name) for name in DIVISORS)], dtype, scratch.divisors)
+    base = _stack(_columns(signals, Block.BASE), dtype, scratch.base)
+    base.div_(torch.index_select(divisors, 0, program.base_divisor, out=scratch.base_divisors))
+    seeds = _stack(_columns(slots, Block.SLOT), dtype, scratch.slots)
+    seeds.div_(torch.index_select(divisors, 0, program.slot_divisor, out=scratch.slot_divisors).unsqueeze(-1))
+    gone = torch.where(slots.occupied, program.zero, program.nan, out=scratch.gone)
+    parts = [base.movedim(0, -1), _rows(seeds.add_(gone), scratch.slot_rows)]
+    if telemetry and closer is not None:
+        looks = _stack(_columns(closer, Block.TELEMETRY), dtype, scratch.closer)
+        unseen = torch.where(closer.known, gone, program.nan, out=scratch.closer_gone)
+        parts.append(_rows(looks.add_(unseen), scratch.closer_rows))
+    return torch.cat(parts, dim=-1, out=scratch.raw)
 
 
-def _is_known(column: Tensor, width: int) -> Tensor:
-    known = ~column.isnan() if column.is_floating_point() else column >= 0
-    return known if width > 1 else known[..., None]
+def _evaluate(
+    raw: Float[Tensor, "*batch raw"], program: Program, scratch: Scratch
+) -> Float[Tensor, "*batch feature"]:
+    """Every feature from its raw value; the formula is at the head of `plan`."""
+    x = torch.index_select(raw, -1, program.source, out=scratch.rising)
+    falling = torch.addcmul(program.falling_offset, x, program.falling_slope, out=scratch.falling)
+    rising = torch.addcmul(program.rising_offset, x, program.rising_slope, out=scratch.rising)
+    lower = torch.minimum(rising, falling, out=scratch.rising)
+    return torch.clamp(lower, program.low, program.high, out=scratch.rising).nan_to_num_(0.0)
 
 
-_cache: dict[tuple[Block, torch.dtype, torch.device], _Constants] = {}
+def _columns(columns: Columns, block: Block) -> list[Tensor]:
+    """The block's raw columns, each [*place]; a history is one column per point."""
+    found: list[Tensor] = []
+    for name, width in RAW_COLUMNS[block].items():
+        column = getattr(columns, name)
+        found += column.unbind(-1) if width > 1 else [column]
+    return found
 
 
-def _constants(block: Block, dtype: torch.dtype, device: torch.device) -> _Constants:
-    """The plan's tensors on a device: kept between calls, or part of the graph where one is being compiled."""
-    if torch.compiler.is_compiling():
-        return _make_constants(block, dtype, device)
-    key = (block, dtype, device)
-    if key not in _cache:
-        with torch.inference_mode(False):  # an inference tensor could not be part of a later backward pass
-            _cache[key] = _make_constants(block, dtype, device)
-    return _cache[key]
+def _stack(columns: list[Tensor], dtype: torch.dtype, out: Tensor | None) -> Float[Tensor, "column *place"]:
+    """The columns one after another in memory, whatever their dtypes."""
+    if out is not None:
+        for row, column in zip(out.unbind(0), columns, strict=True):
+            row.copy_(column)
+        return out
+    if dtype is torch.float64:  # integers beside float32 columns would become float32 on the way
+        columns = [column.to(dtype) for column in columns]
+    return torch.stack(columns).to(dtype)
 
 
-def _make_constants(block: Block, dtype: torch.dtype, device: torch.device) -> _Constants:
-    plan = PLANS[block]
-    return _Constants(
-        scale=torch.tensor(plan.scale, dtype=dtype, device=device),
-        low=torch.tensor(plan.low, dtype=dtype, device=device),
-        high=torch.tensor(plan.high, dtype=dtype, device=device),
-        divisor=torch.tensor(plan.divisor, device=device),
-        codes=tuple(torch.tensor(codes, device=device) for _, codes in plan.one_hots),
-        order=torch.tensor(plan.order, device=device),
-    )
+def _rows(stacked: Float[Tensor, "column *batch slot"], out: Tensor | None) -> Float[Tensor, "*batch raw"]:
+    """Slot after slot, each with all its columns."""
+    rows = stacked.movedim(0, -1)
+    return (rows if out is None else out.copy_(rows)).flatten(-2)
+
+
+def _check_shapes(observation: Observation[Tensor], slot_config: SlotConfig, telemetry: bool) -> None:
+    signals, slots, closer = observation
+    if telemetry and closer is None:
+        raise ObservationShapeError("`telemetry` is asked for, but the observation carries none")
+    batch = signals.epoch.shape
+    histories = ("loss_history", "accuracy_history")
+    expected: dict[str, tuple[Columns, tuple[int, ...]]]
+    expected = {"signals": (signals, batch), "slots": (slots, (*batch, len(slot_config)))}
+    if telemetry and closer is not None:
+        expected["telemetry"] = (closer, (*batch, len(slot_config)))
+    for holder, (columns, due) in expected.items():
+        for name, column in zip(columns._fields, columns, strict=True):
+            shape = (*due, HISTORY_LENGTH) if name in histories else due
+            if column.shape != shape:
+                raise ObservationShapeError(
+                    f"`observation.{holder}.{name}` has shape {tuple(column.shape)}; with {len(slot_config)} slots and "
+                    f"`signals.epoch` of shape {tuple(batch)} it must be {tuple(shape)}"
+                )
+
+
+def _check_result(
+    result: Tensor,
+    batch: torch.Size,
+    slot_config: SlotConfig,
+    telemetry: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    shape = (*batch, feature_dim(len(slot_config), telemetry=telemetry))
+    if result.shape != shape or result.dtype != dtype or result.device != device:
+        raise ObservationShapeError(
+            f"`out` is {tuple(result.shape)} of {result.dtype} on {result.device}, "
+            f"features are {tuple(shape)} of {dtype} on {device}"
+        )

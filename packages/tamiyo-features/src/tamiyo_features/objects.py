@@ -6,14 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leyline_types import SlotConfig, TaskConfig, TelemetryColumns, TrainingSignals, observation_schema
+from leyline_types import SlotColumns, SlotConfig, TaskConfig, TelemetryColumns, TrainingSignals
 from tamiyo_features.extraction import extract_features
-from tamiyo_features.packing import TELEMETRY_BITS, SlotReports, pack_observations
-
-
-def get_feature_size(slot_config: SlotConfig, *, telemetry: bool = False) -> int:
-    """Features of one environment with these slots."""
-    return observation_schema(slot_config, telemetry=telemetry).dim
+from tamiyo_features.packing import SlotReports, pack_observations
+from tamiyo_features.workspace import FeatureWorkspace
 
 
 def batch_obs_to_features(
@@ -24,20 +20,21 @@ def batch_obs_to_features(
     task: TaskConfig | Sequence[TaskConfig],
     telemetry: bool = False,
     device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    out: Tensor | FeatureWorkspace | None = None,
 ) -> Float[Tensor, "env feature"]:
     """`pack_observations` and `extract_features` in one; arguments and errors are theirs.
 
-    With `telemetry`, reports without telemetry have it marked as unknown.
+    With `telemetry`, reports without telemetry have it marked as unknown. The columns on the way are float64 where
+    `dtype` is, and float32 otherwise.
     """
-    observation = pack_observations(signals, slot_reports, slot_config, task=task, device=device)
+    precise = torch.float64 if dtype is torch.float64 else torch.float32
+    observation = pack_observations(
+        signals, slot_reports, slot_config, task=task, device=device, dtype=precise
+    )
     if telemetry and observation.telemetry is None:
-        nothing = torch.zeros_like(observation.slots.alpha)
-        unknown = torch.zeros_like(observation.slots.occupied)
-        none = TelemetryColumns(
-            *(unknown if name in TELEMETRY_BITS else nothing for name in TelemetryColumns._fields)
-        )
-        observation = observation._replace(telemetry=none)
-    return extract_features(observation, slot_config, telemetry=telemetry)
+        observation = observation._replace(telemetry=_unknown_telemetry(observation.slots))
+    return extract_features(observation, slot_config, telemetry=telemetry, dtype=dtype, out=out)
 
 
 def obs_to_multislot_features(
@@ -47,6 +44,24 @@ def obs_to_multislot_features(
     *,
     task: TaskConfig,
     telemetry: bool = False,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, " feature"]:
-    """The features of one environment; arguments and errors as in `batch_obs_to_features`."""
-    return batch_obs_to_features([signals], [slot_reports], slot_config, task=task, telemetry=telemetry)[0]
+    """The features of one environment, [dim]; arguments and errors as in `batch_obs_to_features`."""
+    return batch_obs_to_features(
+        [signals], [slot_reports], slot_config, task=task, telemetry=telemetry, device=device, dtype=dtype
+    )[0]
+
+
+def _unknown_telemetry(slots: SlotColumns[Tensor]) -> TelemetryColumns[Tensor]:
+    nothing, no = torch.zeros_like(slots.alpha), torch.zeros_like(slots.occupied)
+    return TelemetryColumns(
+        known=no,
+        gradient_norm=nothing,
+        gradient_health=nothing,
+        has_vanishing=no,
+        has_exploding=no,
+        accuracy=nothing,
+        accuracy_delta=nothing,
+        blending_velocity=nothing,
+    )

@@ -1,16 +1,14 @@
 """Objects to columns: the one place where Python objects become tensors."""
 
 from collections.abc import Mapping, Sequence
-from math import inf, nan
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from leyline_types import (
-    HISTORY_LENGTH,
     BlueprintAction,
     Observation,
-    SeedStage,
     SeedStateReport,
     SignalColumns,
     SlotColumns,
@@ -19,13 +17,25 @@ from leyline_types import (
     TelemetryColumns,
     TrainingSignals,
 )
-from tamiyo_features.checking import check_batch
-from tamiyo_features.errors import InvalidObservationError, ObservationShapeError
+from tamiyo_features.checking import find_problems
+from tamiyo_features.errors import InvalidObservationError, ObservationError, ObservationShapeError
+from tamiyo_features.reading import BrokenRuleError, read_columns
+from tamiyo_features.sources import SIGNAL_SOURCES, SLOT_SOURCES, TELEMETRY_SOURCES, Environment
 
 SlotReports = Mapping[str, SeedStateReport | None]
 
-TELEMETRY_BITS = ("known", "has_vanishing", "has_exploding")
-"""The boolean columns of `TelemetryColumns`."""
+_BLUEPRINTS: Final = {blueprint.blueprint_id: int(blueprint) for blueprint in BlueprintAction}
+
+_SIGNS_OF_A_PROBLEM: Final = (
+    BrokenRuleError,
+    ObservationError,
+    AttributeError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What reading in bulk runs into where an object, a value or a mapping is not what it should be."""
 
 
 def pack_observations(
@@ -35,27 +45,30 @@ def pack_observations(
     *,
     task: TaskConfig | Sequence[TaskConfig],
     device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Observation[Tensor]:
     """Columns from what training loops report.
 
     None and a best loss of inf (before the first validation) become unknown: NaN, or -1 in integer columns. Histories
-    keep their newest points, with unknown ones in front where there are too few. Columns have the dtypes float32, int64
-    and bool. The telemetry block is there if any report carries telemetry.
+    keep their newest points, with unknown ones in front where there are too few. Integer columns are int64, flags bool.
+    The telemetry block is there if any report carries telemetry.
 
     Args:
         signals: one per environment, at least one.
         slot_reports: one mapping per environment, with every slot of `slot_config`; None is an empty slot.
         slot_config: the slots, in the order of the slot axis.
         task: of all environments, or one per environment.
-        device: of the columns.
+        device: of the columns; None is torch's default device.
+        dtype: of the floating columns.
 
     Returns:
         Signals [env], slots and telemetry [env, slot].
 
     Raises:
         ObservationShapeError: no environments, or lists of unequal length.
-        InvalidObservationError: holds every other problem of the batch: slots missing, unknown or mixed up, unknown
-            blueprints, invalid stages, values that are not finite.
+        InvalidObservationError: holds every other problem of the batch, each with its environment and slot: slots that
+            are missing, unknown or mixed up, unknown blueprints, invalid stages, and values that are missing, not
+            finite, out of range or of another type. What columns do not hold is neither read nor checked.
     """
     tasks = [task] * len(signals) if isinstance(task, TaskConfig) else list(task)
     if not signals:
@@ -65,185 +78,67 @@ def pack_observations(
             raise ObservationShapeError(
                 f"`{name}` describes {len(other)} environments, `signals` {len(signals)}"
             )
-    problems = check_batch(signals, slot_reports, slot_config)
-    if problems:
-        raise InvalidObservationError(problems)
-    rows = [[reports[slot_id] for slot_id in slot_config] for reports in slot_reports]
-    with_telemetry = any(
-        report is not None and report.telemetry is not None for row in rows for report in row
-    )
-    return Observation(
-        _pack_signals(signals, tasks, len(slot_config), device),
-        _pack_slots(rows, device),
-        _pack_telemetry(rows, device) if with_telemetry else None,
-    )
+    environments = [
+        Environment(each, its_task, len(slot_config)) for each, its_task in zip(signals, tasks, strict=True)
+    ]
+    try:
+        return Observation(
+            _pack_signals(environments, dtype, device),
+            *_pack_slots(slot_reports, slot_config, dtype, device),
+        )
+    except _SIGNS_OF_A_PROBLEM:
+        problems = find_problems(environments, slot_reports, slot_config)
+        if not problems:
+            raise
+        raise InvalidObservationError(problems) from None
 
 
 def _pack_signals(
-    signals: Sequence[TrainingSignals],
-    tasks: Sequence[TaskConfig],
-    num_slots: int,
-    device: torch.device | str | None,
+    environments: Sequence[Environment], dtype: torch.dtype, device: torch.device | str | None
 ) -> SignalColumns[Tensor]:
-    metrics = [each.metrics for each in signals]
-    validated = [each.best_val_loss < inf for each in metrics]
-
-    def numbers(values: Sequence[float | None] | Sequence[list[float]]) -> Tensor:
-        known = [nan if value is None else value for value in values]
-        return torch.tensor(known, dtype=torch.float32, device=device)
-
-    def integers(values: Sequence[int | None]) -> Tensor:
-        return torch.tensor([-1 if value is None else int(value) for value in values], device=device)
-
-    def bits(values: Sequence[object]) -> Tensor:
-        return torch.tensor([bool(value) for value in values], device=device)
-
-    return SignalColumns(
-        epoch=integers([each.epoch for each in metrics]),
-        max_epochs=integers([task.max_epochs for task in tasks]),
-        global_step=integers([each.global_step for each in metrics]),
-        max_steps=integers([task.max_steps for task in tasks]),
-        train_loss=numbers([each.train_loss for each in metrics]),
-        val_loss=numbers([each.val_loss for each in metrics]),
-        loss_delta=numbers([each.loss_delta for each in metrics]),
-        train_accuracy=numbers([each.train_accuracy for each in metrics]),
-        val_accuracy=numbers([each.val_accuracy for each in metrics]),
-        accuracy_delta=numbers([each.accuracy_delta for each in metrics]),
-        plateau_epochs=integers([each.plateau_epochs for each in metrics]),
-        host_stabilized=bits([each.host_stabilized for each in metrics]),
-        rolled_back=bits([each.rolled_back for each in signals]),
-        best_val_accuracy=numbers(
-            [
-                each.best_val_accuracy if known else None
-                for each, known in zip(metrics, validated, strict=True)
-            ]
-        ),
-        best_val_loss=numbers(
-            [each.best_val_loss if known else None for each, known in zip(metrics, validated, strict=True)]
-        ),
-        grad_norm_host=numbers([each.grad_norm_host for each in metrics]),
-        grad_norm_seed=numbers([each.grad_norm_seed for each in metrics]),
-        loss_history=numbers([_newest(each.loss_history) for each in signals]),
-        accuracy_history=numbers([_newest(each.accuracy_history) for each in signals]),
-        baseline_loss=numbers([task.baseline_loss for task in tasks]),
-        total_params=integers([each.total_params for each in signals]),
-        host_params=integers([each.host_params for each in signals]),
-        live_seeds=integers([len(each.active_seeds) for each in signals]),
-        seed_capacity=integers([task.seed_capacity(num_slots) for task in tasks]),
-        topology=integers([task.topology.code for task in tasks]),
-        last_op=integers([each.last_op for each in signals]),
-        last_op_took_effect=integers([each.last_op_took_effect for each in signals]),
-    )
-
-
-def _newest(history: Sequence[float]) -> list[float]:
-    kept = list(history[-HISTORY_LENGTH:])
-    return [nan] * (HISTORY_LENGTH - len(kept)) + kept
-
-
-def _slot_row(report: SeedStateReport | None) -> SlotColumns[float | None]:
-    """One slot's value in every column; None is unknown."""
-    if report is None:
-        return _EMPTY_SLOT
-    metrics = report.metrics
-    return SlotColumns(
-        occupied=True,
-        stage=report.stage,
-        blueprint=BlueprintAction.from_blueprint_id(report.blueprint_id),
-        alpha=metrics.current_alpha,
-        alpha_target=report.alpha_target,
-        alpha_mode=report.alpha_mode,
-        alpha_steps_total=report.alpha_steps_total,
-        alpha_steps_done=report.alpha_steps_done,
-        time_to_target=report.time_to_target,
-        alpha_velocity=report.alpha_velocity,
-        alpha_algorithm=report.alpha_algorithm,
-        blend_tempo_epochs=report.blend_tempo_epochs,
-        age_epochs=metrics.epochs_total,
-        epochs_in_stage=metrics.epochs_in_current_stage,
-        improvement_in_stage=metrics.improvement_since_stage_start,
-        contribution=metrics.counterfactual_contribution,
-        contribution_velocity=metrics.contribution_velocity,
-        interaction_sum=metrics.interaction_sum,
-        boost_received=metrics.boost_received,
-        gradient_ratio=metrics.seed_gradient_norm_ratio,
-        upstream_alpha_sum=metrics.upstream_alpha_sum,
-        downstream_alpha_sum=metrics.downstream_alpha_sum,
-        param_count=metrics.seed_param_count,
-    )
-
-
-_UNKNOWN = ("contribution", "contribution_velocity", "interaction_sum", "boost_received", "gradient_ratio")
-
-
-def _empty_value(name: str) -> float | None:
-    if name == "stage":
-        return SeedStage.DORMANT
-    return None if name in _UNKNOWN else 0
-
-
-_EMPTY_SLOT: SlotColumns[float | None] = SlotColumns(*map(_empty_value, SlotColumns._fields))
-
-_DTYPES = dict.fromkeys(SlotColumns._fields, torch.float32) | dict.fromkeys(
-    (
-        "stage",
-        "blueprint",
-        "alpha_mode",
-        "alpha_steps_total",
-        "alpha_steps_done",
-        "time_to_target",
-        "alpha_algorithm",
-        "blend_tempo_epochs",
-        "age_epochs",
-        "epochs_in_stage",
-        "param_count",
-    ),
-    torch.int64,
-)
-_DTYPES["occupied"] = torch.bool
+    shape = (len(environments),)
+    return SignalColumns(**read_columns(environments, SIGNAL_SOURCES, shape, dtype=dtype, device=device))
 
 
 def _pack_slots(
-    rows: Sequence[Sequence[SeedStateReport | None]], device: torch.device | str | None
-) -> SlotColumns[Tensor]:
-    shape = (len(rows), len(rows[0]))
-    values = zip(*(_slot_row(report) for row in rows for report in row), strict=True)
-    return SlotColumns(
-        *(
-            torch.tensor([nan if x is None else x for x in column], dtype=_DTYPES[name], device=device).view(
-                shape
-            )
-            for name, column in zip(SlotColumns._fields, values, strict=True)
-        )
+    slot_reports: Sequence[SlotReports],
+    slot_config: SlotConfig,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> tuple[SlotColumns[Tensor], TelemetryColumns[Tensor] | None]:
+    shape = (len(slot_reports), len(slot_config))
+    reports = _in_order(slot_reports, slot_config)
+    occupied = torch.tensor([report is not None for report in reports], device=device)
+    blueprint = [0 if report is None else _BLUEPRINTS[report.blueprint_id] for report in reports]
+    slots = SlotColumns(
+        **read_columns(reports, SLOT_SOURCES, shape, dtype=dtype, device=device),
+        occupied=occupied.view(shape),
+        blueprint=torch.tensor(blueprint, device=device).view(shape),
     )
+    looks = [None if report is None else report.telemetry for report in reports]
+    if looks.count(None) == len(looks):
+        return slots, None
+    known = torch.tensor([look is not None for look in looks], device=device).view(shape)
+    columns = read_columns(looks, TELEMETRY_SOURCES, shape, dtype=dtype, device=device)
+    return slots, TelemetryColumns(**columns, known=known)
 
 
-def _pack_telemetry(
-    rows: Sequence[Sequence[SeedStateReport | None]], device: torch.device | str | None
-) -> TelemetryColumns[Tensor]:
-    shape = (len(rows), len(rows[0]))
-    values = zip(*(_telemetry_row(report) for row in rows for report in row), strict=True)
-    return TelemetryColumns(
-        *(
-            torch.tensor(
-                column, dtype=torch.bool if name in TELEMETRY_BITS else torch.float32, device=device
-            ).view(shape)
-            for name, column in zip(TelemetryColumns._fields, values, strict=True)
-        )
-    )
+def _in_order(slot_reports: Sequence[SlotReports], slot_config: SlotConfig) -> list[SeedStateReport | None]:
+    """Every environment's reports one after another, in the order of the slots.
 
-
-def _telemetry_row(report: SeedStateReport | None) -> TelemetryColumns[float]:
-    if report is None or report.telemetry is None:
-        return TelemetryColumns(*([0] * len(TelemetryColumns._fields)))
-    seen = report.telemetry
-    return TelemetryColumns(
-        known=True,
-        gradient_norm=seen.gradient_norm,
-        gradient_health=seen.gradient_health,
-        has_vanishing=seen.has_vanishing,
-        has_exploding=seen.has_exploding,
-        accuracy=seen.accuracy,
-        accuracy_delta=seen.accuracy_delta,
-        blending_velocity=seen.blending_velocity,
-    )
+    Raises:
+        BrokenRuleError: a mapping has other slots, or a report is not of the slot that it stands under.
+    """
+    expected = set(slot_config)
+    found: list[SeedStateReport | None] = []
+    for reports in slot_reports:
+        if reports.keys() != expected:
+            raise BrokenRuleError
+        found += [reports[slot_id] for slot_id in slot_config]
+    places = list(slot_config) * len(slot_reports)
+    claimed = [
+        place if report is None else report.slot_id for place, report in zip(places, found, strict=True)
+    ]
+    if claimed != places:
+        raise BrokenRuleError
+    return found

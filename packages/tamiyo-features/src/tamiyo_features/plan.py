@@ -1,59 +1,159 @@
-"""How each block of the schema is computed: columns gathered by encoding, then put into the table's order."""
+"""The schema's table as the constants of one tensor program: what is gathered, divided, scaled and clamped.
 
+Raw values stand in one vector: the base's, then slot after slot, then slot after slot of the telemetry. Feature f is
+
+    clamp(min(rising_slope x + rising_offset, falling_slope x + falling_offset), low, high),  x = raw[source], NaN -> 0
+
+which serves every encoding without a comparison (on a CPU those cost four times the arithmetic): a value has the same
+line twice; a category c has the lines x - c + 1 and c - x + 1, whose minimum is 1 at c and at most 0 at every other
+integer; a validity bit is clamped to [1, 1], so that all but NaN gives 1.
+"""
+
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from leyline_types import FIELDS, Block, Encoding, FieldSpec
+import torch
+from torch import Tensor
+
+from leyline_types import (
+    FIELDS,
+    OPTIONAL_INTEGER_COLUMNS,
+    Block,
+    Encoding,
+    FieldSpec,
+    PlacedField,
+    SlotConfig,
+    observation_schema,
+)
+
+RAW_COLUMNS: Final = {
+    block: {spec.source: 1 if spec.encoding is Encoding.ONE_HOT else spec.width for spec in FIELDS[block]}
+    for block in Block
+}
+"""The columns that each block's features are made from, with the values that each holds per environment or slot."""
+
+DIVISORS: Final = tuple(
+    sorted({spec.relative_to for block in Block for spec in FIELDS[block] if spec.relative_to is not None})
+)
+"""The signal columns that raw values are divided by."""
 
 
-class BlockPlan(NamedTuple):
-    """A block's part of the table as plain tuples, which the compiler can look into.
-
-    Computed features stand in the order values, known bits, one-hots; `order` maps them to the table's.
-
-    Args:
-        values, known: columns and their widths.
-        one_hots: columns and the codes of their categories.
-        scale, low, high: one number per feature of `values`.
-        divisors: the signal columns that some values are divided by.
-        divisor: per feature of `values`, 0 for none, else 1 + index in `divisors`.
-        order: per feature of the table, its place among the computed ones.
-    """
-
-    values: tuple[tuple[str, int], ...]
-    known: tuple[tuple[str, int], ...]
-    one_hots: tuple[tuple[str, tuple[int, ...]], ...]
-    scale: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    divisors: tuple[str, ...]
-    divisor: tuple[int, ...]
-    order: tuple[int, ...]
+_BASE_DIM, _SLOT_DIM, _TELEMETRY_DIM = (sum(spec.width for spec in FIELDS[block]) for block in Block)
 
 
-def make_plan(specs: tuple[FieldSpec, ...]) -> BlockPlan:
-    """The plan of a block from its rows of the table."""
-    values, known, one_hots = (
-        tuple(spec for spec in specs if spec.encoding is encoding)
-        for encoding in (Encoding.VALUE, Encoding.KNOWN, Encoding.ONE_HOT)
-    )
-    divisors = tuple(sorted({spec.relative_to for spec in values if spec.relative_to is not None}))
-    rank = {None: 0} | {name: index for index, name in enumerate(divisors, 1)}
-    wide = tuple(spec for spec in values for _ in range(spec.width))
-    start, place = 0, {}
-    for spec in (*values, *known, *one_hots):
-        place[spec.name] = start
-        start += spec.width
-    return BlockPlan(
-        values=tuple((spec.source, spec.width) for spec in values),
-        known=tuple((spec.source, spec.width) for spec in known),
-        one_hots=tuple((spec.source, tuple(int(member) for member in spec.categories)) for spec in one_hots),
-        scale=tuple(spec.scale for spec in wide),
-        low=tuple(spec.low for spec in wide),
-        high=tuple(spec.high for spec in wide),
-        divisors=divisors,
-        divisor=tuple(rank[spec.relative_to] for spec in wide),
-        order=tuple(place[spec.name] + index for spec in specs for index in range(spec.width)),
-    )
+def _divisor_ranks(block: Block) -> list[int]:
+    """For each raw value of a block what divides it: 0 for nothing, else 1 + index in `DIVISORS`."""
+    divided = {spec.source: spec.relative_to for spec in FIELDS[block] if spec.relative_to is not None}
+    ranks = []
+    for source, width in RAW_COLUMNS[block].items():
+        rank = 1 + DIVISORS.index(divided[source]) if source in divided else 0
+        ranks += [rank] * width
+    return ranks
 
 
-PLANS: Final = {block: make_plan(FIELDS[block]) for block in Block}
+BASE_DIVISORS: Final = _divisor_ranks(Block.BASE)
+SLOT_DIVISORS: Final = _divisor_ranks(Block.SLOT)
+
+
+class Line(NamedTuple):
+    """One feature's constants; see the head of this module."""
+
+    rising_slope: float
+    rising_offset: float
+    falling_slope: float
+    falling_offset: float
+    low: float
+    high: float
+
+
+def line_of(spec: FieldSpec, index: int) -> Line:
+    """The constants of a field's feature with this index in the field."""
+    match spec.encoding:
+        case Encoding.VALUE:
+            return Line(spec.scale, 0.0, spec.scale, 0.0, spec.low, spec.high)
+        case Encoding.ONE_HOT:
+            code = float(spec.categories[index])
+            return Line(1.0, 1.0 - code, -1.0, 1.0 + code, 0.0, 1.0)
+        case Encoding.KNOWN:
+            if (
+                spec.source in OPTIONAL_INTEGER_COLUMNS
+            ):  # -1 is the unknown one: it and NaN give 0, 0 and more give 1
+                return Line(1.0, 1.0, 1.0, 1.0, 0.0, 1.0)
+            return Line(1.0, 0.0, 1.0, 0.0, 1.0, 1.0)
+
+
+class Program(NamedTuple):
+    """The constants as tensors: indices into the raw vector and into the divisors, then one number per feature."""
+
+    source: Tensor
+    base_divisor: Tensor
+    slot_divisor: Tensor
+    rising_slope: Tensor
+    rising_offset: Tensor
+    falling_slope: Tensor
+    falling_offset: Tensor
+    low: Tensor
+    high: Tensor
+    zero: Tensor
+    nan: Tensor
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def program_for(
+    slot_ids: tuple[str, ...], telemetry: bool, dtype: torch.dtype, device: torch.device
+) -> Program:
+    """The program of a network with these slots, kept between calls; copied to the device by the first one only."""
+    return _make_program(slot_ids, telemetry, dtype, device)
+
+
+@lru_cache(maxsize=64)
+def _make_program(
+    slot_ids: tuple[str, ...], telemetry: bool, dtype: torch.dtype, device: torch.device
+) -> Program:
+    schema = observation_schema(SlotConfig(slot_ids), telemetry=telemetry)
+    starts = _raw_starts(slot_ids)
+    placed = [(field, index) for field in schema.fields for index in range(field.spec.width)]
+
+    def column(values: tuple[float, ...]) -> Tensor:
+        return torch.tensor(values, dtype=dtype, device=device)
+
+    lines = zip(*(line_of(field.spec, index) for field, index in placed), strict=True)
+    with torch.inference_mode(False):  # an inference tensor could not be part of a later backward pass
+        return Program(
+            source=torch.tensor([_raw_index(field, index, starts) for field, index in placed], device=device),
+            base_divisor=torch.tensor(BASE_DIVISORS, device=device),
+            slot_divisor=torch.tensor(SLOT_DIVISORS, device=device),
+            zero=column((0.0,)).squeeze(),
+            nan=column((torch.nan,)).squeeze(),
+            **{name: column(values) for name, values in zip(Line._fields, lines, strict=True)},
+        )
+
+
+def feature_dim(num_slots: int, *, telemetry: bool) -> int:
+    """Features of a network with so many slots: the schema's `dim`, for code that is compiled."""
+    return _BASE_DIM + num_slots * (_SLOT_DIM + (_TELEMETRY_DIM if telemetry else 0))
+
+
+def raw_widths(num_slots: int, *, telemetry: bool) -> tuple[int, int, int]:
+    """Raw values of the base, of one slot and of one slot's telemetry (0 without)."""
+    base, slot, closer = (sum(RAW_COLUMNS[block].values()) for block in Block)
+    return base, slot, closer if telemetry else 0
+
+
+def _raw_starts(slot_ids: tuple[str, ...]) -> dict[tuple[Block, str | None], int]:
+    base, slot, closer = raw_widths(len(slot_ids), telemetry=True)
+    after_slots = base + slot * len(slot_ids)
+    starts: dict[tuple[Block, str | None], int] = {(Block.BASE, None): 0}
+    for index, slot_id in enumerate(slot_ids):
+        starts[Block.SLOT, slot_id] = base + slot * index
+        starts[Block.TELEMETRY, slot_id] = after_slots + closer * index
+    return starts
+
+
+def _raw_index(field: PlacedField, index: int, starts: dict[tuple[Block, str | None], int]) -> int:
+    start = starts[field.spec.block, field.slot_id]
+    for source, width in RAW_COLUMNS[field.spec.block].items():
+        if source == field.spec.source:
+            return start + (index if width > 1 else 0)
+        start += width
+    raise AssertionError(f"{field.spec.source} is no raw column")

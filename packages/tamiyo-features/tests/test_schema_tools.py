@@ -1,0 +1,67 @@
+"""The schema for people: names, table, explanation, and the check of ranges."""
+
+import pytest
+import torch
+from observation_maker import Maker
+
+from leyline_types import SlotConfig, observation_schema
+from tamiyo_features import (
+    FeatureRangeError,
+    ObservationShapeError,
+    batch_obs_to_features,
+    check_features,
+    describe,
+    explain,
+    feature_names,
+    get_feature_size,
+)
+
+SLOTS = SlotConfig.default()
+
+
+@pytest.mark.parametrize("telemetry", [False, True])
+def test_size_and_names(telemetry: bool) -> None:
+    names = feature_names(SLOTS, telemetry=telemetry)
+    assert names == observation_schema(SLOTS, telemetry=telemetry).names
+    assert len(set(names)) == get_feature_size(SLOTS, telemetry=telemetry) == 52 + 53 * 3 + 8 * 3 * telemetry
+
+
+def test_describe_has_a_row_for_every_feature() -> None:
+    table = describe(SLOTS, telemetry=True)
+    assert [row.index for row in table] == list(range(235))
+    assert tuple(row.name for row in table) == feature_names(SLOTS, telemetry=True)
+    row = table[12 + 52]
+    assert (row.name, row.unit, row.low, row.high) == ("r0c0.contribution", "points", -1.0, 1.0)
+    lines = str(table).splitlines()
+    assert lines[0].split() == ["index", "name", "unit", "range", "meaning"]
+    assert lines[65].split() == [
+        *["64", "r0c0.contribution", "points", "-1", "to", "1"],
+        *["accuracy", "with", "the", "seed", "minus", "without", "it"],
+    ]
+    assert len(lines) == 236
+
+
+def test_explain(make: Maker) -> None:
+    features = batch_obs_to_features(*make.batch(0, 2, SLOTS), SLOTS, task=make.task)
+    said = explain(features[1], SLOTS)
+    assert tuple(said) == feature_names(SLOTS)
+    assert list(said.values()) == features[1].tolist()
+    with pytest.raises(ObservationShapeError, match=r"\(2, 211\); one vector has one axis"):
+        explain(features, SLOTS)
+    with pytest.raises(ObservationShapeError, match=r"\(211,\), the schema of slots r0c0, r0c1 .* has 158"):
+        explain(features[0], SlotConfig.for_grid(1, 2))
+
+
+def test_features_out_of_range_are_named(make: Maker) -> None:
+    features = batch_obs_to_features(*make.batch(0, 2, SLOTS), SLOTS, task=make.task)
+    check_features(features, SLOTS)
+    features[1, 2] = 4.5
+    features[0, 11 + 52] = torch.nan
+    with pytest.raises(FeatureRangeError) as caught:
+        check_features(features, SLOTS)
+    assert str(caught.value).splitlines() == [
+        "r0c0.alpha[0] is nan, its range is 0 to 1",
+        "train_loss[1] is 4.5, its range is 0 to 4",
+    ]
+    with pytest.raises(FeatureRangeError, match=r"and 402 more"):
+        check_features(torch.full((2, 211), 9.0), SLOTS)
