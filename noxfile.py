@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent
 WORKSPACE = nox.project.load_toml(ROOT / "pyproject.toml")
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 SUITES = {path.name: path / "tests" for path in PACKAGES} | {WORKSPACE["project"]["name"]: ROOT / "tests"}
+BENCHMARKED = [path for path in PACKAGES if (path / "tests/benchmarks").exists()]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
@@ -67,6 +68,19 @@ def tests(session: nox.Session, suite: str) -> None:
     """Each package's tests with only its own closure installed, then those of the workspace."""
     sync(session, "--package", suite, "--group", "test")
     session.run("pytest", str(SUITES[suite]), *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+@nox.parametrize("package", [nox.param(path, id=path.name) for path in BENCHMARKED])
+def bench(session: nox.Session, package: Path) -> None:
+    """Each package's benchmarks as a table of ratios; `-- --write` keeps it in the package's README."""
+    sync(session, "--package", package.name, "--group", "bench")
+    raw = Path(session.create_tmp()) / f"{package.name}.json"
+    pattern = ("-o", "python_files=bench_*.py")
+    session.run(
+        "pytest", str(package / "tests/benchmarks"), *pattern, f"--benchmark-json={raw}", env=ONE_THREAD
+    )
+    session.run("python", "tools/bench_table.py", str(package), str(raw), *session.posargs)
 
 
 @nox.session(default=False, reuse_venv=False)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from leyline_types import SlotConfig
+from tamiyo_features import NormalizerState, init_normalizer, update
 from tamiyo_policies import (
     CheckpointError,
     PolicyBundle,
@@ -18,6 +19,7 @@ from tamiyo_policies import (
     checkpoint,
     clear_registry,
     create_policy,
+    load_checkpoint,
     load_policy,
     save_policy,
 )
@@ -56,6 +58,42 @@ def test_round_trip(config: PolicyConfig, tmp_path: Path) -> None:
     assert back.config == config
     assert same_weights(policy, back)
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
+
+
+def normalizer_of(config: PolicyConfig) -> NormalizerState:
+    state = init_normalizer(config.slot_config, telemetry=config.telemetry, clip=4.0)
+    return update(state, torch.rand(5, config.schema.dim, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("telemetry", [False, True])
+def test_a_normalizer_goes_with_the_policy(telemetry: bool, tmp_path: Path) -> None:
+    config = PolicyConfig(hidden_dim=8, telemetry=telemetry)
+    policy, state, path = create_policy(config), normalizer_of(config), tmp_path / "policy"
+    save_policy(policy, path, normalizer=state)
+    back, normalizer = load_checkpoint(path)
+    assert same_weights(policy, back)
+    assert normalizer is not None
+    assert all(torch.equal(a, b) for a, b in zip(normalizer, state, strict=True))
+    with pytest.raises(CheckpointError, match="holds a normaliser of the policy's features; load_checkpoint"):
+        load_policy(path)
+
+
+def test_no_normalizer(saved: Path) -> None:
+    assert load_checkpoint(saved).normalizer is None
+
+
+def test_a_normalizer_of_other_features_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy"
+    other = normalizer_of(PolicyConfig(telemetry=True))
+    with pytest.raises(CheckpointError, match="for 235 features, the policy takes 211"):
+        save_policy(create_policy(SMALL), path, normalizer=other)
+    assert not path.exists()
+    save_policy(create_policy(SMALL), path, normalizer=normalizer_of(SMALL))
+    tensors = load_file(path)
+    tensors["normalizer:m2"] = tensors["normalizer:m2"] - 1e9
+    path.write_bytes(to_bytes(tensors, {"tamiyo": render(SMALL, tensors)}))
+    with pytest.raises(CheckpointError, match="cannot be used: normaliser's m2 holds values"):
+        load_checkpoint(path)
 
 
 def test_the_random_state_is_left_alone(saved: Path) -> None:

@@ -17,6 +17,8 @@ from leyline_types import (
     SeedStage,
     SlotConfig,
 )
+from tamiyo_features import extract_features, init_normalizer, normalize, update
+from tamiyo_masks import action_masks
 from tamiyo_policies import (
     CHECKPOINT_NAME,
     CONTROLLER_NAMES,
@@ -25,6 +27,7 @@ from tamiyo_policies import (
     PolicyBundle,
     PolicyConfig,
     PolicyController,
+    PolicyInputError,
     RandomController,
     UnknownPolicyError,
     WaitController,
@@ -150,3 +153,22 @@ def test_what_cannot_be_loaded(policy: PolicyBundle, tmp_path: Path) -> None:
     save_policy(policy, tmp_path / CHECKPOINT_NAME)
     with pytest.raises(CheckpointError, match="acts on slots r0c0, r0c1, r0c2, not on r0c0, r0c1"):
         load_controller(tmp_path, slot_config=SlotConfig.for_grid(1, 2))
+
+
+def test_a_policy_acts_on_normalised_features(
+    policy: PolicyBundle, busy: Observation[Tensor], tmp_path: Path
+) -> None:
+    features = extract_features(busy, SLOTS)
+    state = update(init_normalizer(SLOTS), features)
+    controller = PolicyController(policy, normalizer=state)
+    _, memory = controller.act(busy, controller.initial_memory(512))
+    masks = action_masks(busy, SLOTS)
+    expected = policy.get_action(normalize(state, features), masks, policy.initial_hidden(512)).hidden
+    plain = policy.get_action(features, masks, policy.initial_hidden(512)).hidden
+    assert torch.equal(memory.hidden.h, expected.h)
+    assert not torch.equal(memory.hidden.h, plain.h)
+    save_policy(policy, tmp_path / CHECKPOINT_NAME, normalizer=state)
+    loaded = load_controller(tmp_path)
+    assert torch.equal(loaded.act(busy, loaded.initial_memory(512))[1].hidden.h, expected.h)
+    with pytest.raises(PolicyInputError, match="`normalizer` is for 235 features, the policy takes 211"):
+        PolicyController(policy, normalizer=init_normalizer(SLOTS, telemetry=True))

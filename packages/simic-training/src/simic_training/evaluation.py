@@ -16,7 +16,7 @@ from tamiyo_policies import (
     PolicyController,
     RandomController,
     WaitController,
-    load_policy,
+    load_checkpoint,
     register_builtin_policies,
 )
 
@@ -88,14 +88,18 @@ def evaluate_run(
         raise ValueError(f"an interval needs at least 2 hosts, not {num_hosts}")
     register_builtin_policies()
     population = HostPopulation(DigitsTask(), config.host)
-    policy = load_policy(checkpoint)
+    policy, normalizer = load_checkpoint(checkpoint)
     seeds = evaluation_seeds(num_hosts)
     played = {
         POLICY: play_episodes(
-            PolicyController(policy, seed=config.seed, rules=population.rules), population, seeds
+            PolicyController(policy, seed=config.seed, rules=population.rules, normalizer=normalizer),
+            population,
+            seeds,
         ),
         GREEDY: play_episodes(
-            PolicyController(policy, deterministic=True, rules=population.rules), population, seeds
+            PolicyController(policy, deterministic=True, rules=population.rules, normalizer=normalizer),
+            population,
+            seeds,
         ),
     }
     for name in against:

@@ -2,7 +2,7 @@
 
 from tamiyo_policies.base import PolicyBundleBase
 from tamiyo_policies.builtin import register_builtin_policies
-from tamiyo_policies.checkpoint import load_policy, save_policy
+from tamiyo_policies.checkpoint import Checkpoint, load_checkpoint, load_policy, save_policy
 from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.controllers import PolicyController, PolicyMemory, RandomController, WaitController
 from tamiyo_policies.errors import (
@@ -37,6 +37,7 @@ __all__ = [
     "CONTROLLER_NAMES",
     "ENTRY_POINT_GROUP",
     "ActionResult",
+    "Checkpoint",
     "CheckpointError",
     "CompileMode",
     "CompiledPolicyError",
@@ -66,6 +67,7 @@ __all__ = [
     "create_policy",
     "get_policy",
     "list_policies",
+    "load_checkpoint",
     "load_controller",
     "load_policy",
     "register_builtin_policies",

@@ -5,13 +5,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from safetensors import SafetensorError, TensorSpec, serialize
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from leyline_types import SlotConfig
+from tamiyo_features import (
+    NormalizerError,
+    NormalizerState,
+    normalizer_from_tensors,
+    normalizer_to_tensors,
+)
 from tamiyo_policies.checkpoint_metadata import parse, render
 from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.errors import CheckpointError, UnknownPolicyError
@@ -20,9 +27,19 @@ from tamiyo_policies.protocol import PolicyBundle
 from tamiyo_policies.registry import get_policy
 
 _METADATA: Final = "tamiyo"
+_NORMALIZER: Final = "normalizer:"  # before the names of its tensors, beside those of the policy
 
 
-def save_policy(bundle: PolicyBundle, path: str | os.PathLike[str]) -> None:
+class Checkpoint(NamedTuple):
+    """What a file holds: a policy, and the normaliser of its features if it was trained with one."""
+
+    policy: PolicyBundle
+    normalizer: NormalizerState | None
+
+
+def save_policy(
+    bundle: PolicyBundle, path: str | os.PathLike[str], *, normalizer: NormalizerState | None = None
+) -> None:
     """Write a policy's weights and configuration. The file appears whole or, if anything fails, not at all.
 
     A compiled policy and an uncompiled one leave the same file.
@@ -30,11 +47,19 @@ def save_policy(bundle: PolicyBundle, path: str | os.PathLike[str]) -> None:
     Args:
         bundle: the policy.
         path: the file; one that exists is replaced.
+        normalizer: of the features that the policy was trained on, if they were normalised.
 
     Raises:
+        CheckpointError: the normaliser is for other features than the policy's.
         OSError: the folder is missing or cannot be written to.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.state_dict().items()}
+    if normalizer is not None:
+        if len(normalizer.gate) != bundle.feature_dim:
+            raise CheckpointError(
+                f"the normaliser is for {len(normalizer.gate)} features, the policy takes {bundle.feature_dim}"
+            )
+        tensors |= {_NORMALIZER + name: each for name, each in normalizer_to_tensors(normalizer).items()}
     _write_whole(Path(path), to_bytes(tensors, {_METADATA: render(bundle.config, tensors)}))
 
 
@@ -44,7 +69,29 @@ def load_policy(
     device: torch.device | str = "cpu",
     compile_mode: CompileMode = CompileMode.OFF,
 ) -> PolicyBundle:
-    """The policy in a file that `save_policy` wrote, of the class that is registered under its name here.
+    """The policy in a file that `save_policy` wrote without a normaliser.
+
+    Args and errors are those of `load_checkpoint`.
+
+    Raises:
+        CheckpointError: also where the file holds a normaliser, without which the policy is not what was trained.
+    """
+    policy, normalizer = load_checkpoint(path, device=device, compile_mode=compile_mode)
+    if normalizer is not None:
+        raise CheckpointError(
+            f"checkpoint {os.fspath(path)} holds a normaliser of the policy's features; "
+            "load_checkpoint and load_controller give both"
+        )
+    return policy
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    compile_mode: CompileMode = CompileMode.OFF,
+) -> Checkpoint:
+    """All that a file of `save_policy` holds; the policy is of the class that is registered under its name here.
 
     Args:
         path: the file.
@@ -57,10 +104,14 @@ def load_policy(
     try:
         tensors, text = _read(Path(path))
         config = parse(text, tensors)
-        _check_fit(config, tensors)
+        weights = {name: each for name, each in tensors.items() if not name.startswith(_NORMALIZER)}
+        _check_fit(config, weights)
+        saved = {name.removeprefix(_NORMALIZER): tensors[name] for name in tensors.keys() - weights.keys()}
+        normalizer = _read_normalizer(saved, config.slot_config, config.telemetry, device)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {os.fspath(path)} cannot be used: {error}") from error.__cause__
-    return create_policy(replace(config, device=str(device), compile_mode=compile_mode), weights=tensors)
+    policy = create_policy(replace(config, device=str(device), compile_mode=compile_mode), weights=weights)
+    return Checkpoint(policy, normalizer)
 
 
 def to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
@@ -110,6 +161,17 @@ def _check_fit(config: PolicyConfig, tensors: dict[str, Tensor]) -> None:
             )
     if faults:
         raise CheckpointError(f"its weights do not fit: {'; '.join(sorted(faults))}")
+
+
+def _read_normalizer(
+    tensors: Mapping[str, Tensor], slot_config: SlotConfig, telemetry: bool, device: torch.device | str
+) -> NormalizerState | None:
+    if not tensors:
+        return None
+    try:
+        return normalizer_from_tensors(tensors, slot_config, telemetry=telemetry, device=device)
+    except NormalizerError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def _write_whole(path: Path, content: bytes) -> None:

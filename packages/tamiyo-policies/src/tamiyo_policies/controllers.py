@@ -14,8 +14,9 @@ from leyline_types import (
     SlotConfig,
     head_sizes,
 )
-from tamiyo_features import extract_features
+from tamiyo_features import FrozenNormalizer, NormalizerState, extract_features, freeze, normalize
 from tamiyo_masks import FactoredMaskedCategorical, action_masks
+from tamiyo_policies.errors import PolicyInputError
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.protocol import PolicyBundle
 
@@ -38,6 +39,10 @@ class PolicyController:
         deterministic: the most probable legal action instead of a sample.
         seed: of the samples.
         rules: what is legal.
+        normalizer: of the features that the policy was trained on, if they were normalised; it is frozen here.
+
+    Raises:
+        PolicyInputError: the normaliser is for other features than the policy's.
     """
 
     def __init__(
@@ -47,7 +52,13 @@ class PolicyController:
         deterministic: bool = False,
         seed: int = 0,
         rules: LegalityRules = _DEFAULT_RULES,
+        normalizer: NormalizerState | FrozenNormalizer | None = None,
     ) -> None:
+        if normalizer is not None and len(normalizer.gate) != bundle.feature_dim:
+            raise PolicyInputError(
+                f"`normalizer` is for {len(normalizer.gate)} features, the policy takes {bundle.feature_dim}"
+            )
+        self._normalizer = freeze(normalizer) if isinstance(normalizer, NormalizerState) else normalizer
         self._bundle = bundle
         self._deterministic = deterministic
         self._seed = seed
@@ -67,11 +78,14 @@ class PolicyController:
     ) -> tuple[FactoredActions[Tensor], PolicyMemory]:
         """The policy's actions, int64 [env] in each head; the observation must be on the policy's device."""
         bundle = self._bundle
+        precise = torch.promote_types(bundle.dtype, torch.float32)
         features = extract_features(
-            observation, bundle.slot_config, telemetry=bundle.config.telemetry, dtype=bundle.dtype
+            observation, bundle.slot_config, telemetry=bundle.config.telemetry, dtype=precise
         )
+        if self._normalizer is not None:
+            features = normalize(self._normalizer, features)
         result = bundle.get_action(
-            features,
+            features.to(bundle.dtype),
             action_masks(observation, bundle.slot_config, self._rules),
             memory.hidden,
             deterministic=self._deterministic,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from leyline_types import Controller, LegalityRules, SlotConfig
-from tamiyo_policies.checkpoint import load_policy
+from tamiyo_policies.checkpoint import load_checkpoint
 from tamiyo_policies.controllers import PolicyController, RandomController, WaitController
 from tamiyo_policies.errors import CheckpointError, UnknownPolicyError
 from tamiyo_policies.heuristic import HeuristicController
@@ -62,9 +62,11 @@ def load_controller(
             f"{os.fspath(path_or_name)!r} is no file or folder, and no controller; "
             f"controllers are {', '.join(CONTROLLER_NAMES)}"
         )
-    bundle = load_policy(path / CHECKPOINT_NAME if path.is_dir() else path, device=device)
+    bundle, normalizer = load_checkpoint(path / CHECKPOINT_NAME if path.is_dir() else path, device=device)
     if slot_config is not None and slot_config != bundle.slot_config:
         raise CheckpointError(
             f"the policy in {path} acts on slots {', '.join(bundle.slot_config)}, not on {', '.join(slot_config)}"
         )
-    return PolicyController(bundle, deterministic=deterministic, seed=seed, rules=rules)
+    return PolicyController(
+        bundle, deterministic=deterministic, seed=seed, rules=rules, normalizer=normalizer
+    )

@@ -1,0 +1,74 @@
+"""The benchmark tables of the READMEs are what the tool makes from the committed figures."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKED = sorted(path.parents[1] for path in ROOT.glob("packages/*/tests/benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_table", ROOT / "tools" / "bench_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def raw_run() -> dict[str, object]:
+    """A pytest-benchmark file with two rows and two columns."""
+    medians = {
+        ("1 x 3", "loop"): 2.5,
+        ("1 x 3", "ours"): 2e-3,
+        ("4 x 3", "loop"): 6e-3,
+        ("4 x 3", "ours"): 4e-5,
+    }
+    return {
+        "machine_info": {
+            "node": "secret",
+            "machine": "x86_64",
+            "cpu": {"brand_raw": "CPU"},
+            "python_version": "3.11",
+        },
+        "benchmarks": [
+            {
+                "extra_info": {"row": row, "column": column, "torch": "2.15"},
+                "stats": {"median": median, "iqr": 0.0, "rounds": 5, "iterations": 2},
+            }
+            for (row, column), median in medians.items()
+        ],
+    }
+
+
+def test_table_by_hand(tool: ModuleType) -> None:
+    figures = tool.reduce_run(raw_run())
+    assert "secret" not in json.dumps(figures)
+    assert tool.render_table(figures).splitlines() == [
+        "| | loop | ours |",
+        "|---|---:|---:|",
+        "| 1 x 3 | 2.5 s | 2 ms (1250x) |",
+        "| 4 x 3 | 6 ms | 40 µs (150x) |",
+        "",
+        "Medians; in brackets how many times faster than the first column. CPU, one thread, Python 3.11, torch 2.15.",
+    ]
+
+
+def test_a_readme_gets_its_table_between_the_marks(tool: ModuleType) -> None:
+    text = f"before\n{tool.BEGIN}\nold\n{tool.END}\nafter\n"
+    once = tool.insert_table(text, "new")
+    assert once == tool.insert_table(once, "new") == f"before\n{tool.BEGIN}\n\nnew\n\n{tool.END}\nafter\n"
+    with pytest.raises(ValueError, match="has no lines"):
+        tool.insert_table("no marks", "new")
+
+
+@pytest.mark.parametrize("package", BENCHMARKED, ids=lambda path: path.name)
+def test_the_readme_shows_the_committed_figures(tool: ModuleType, package: Path) -> None:
+    figures = json.loads((package / tool.FIGURES).read_text(encoding="utf-8"))
+    readme = (package / "README.md").read_text(encoding="utf-8")
+    assert tool.insert_table(readme, tool.render_table(figures)) == readme

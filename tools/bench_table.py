@@ -1,0 +1,102 @@
+"""Benchmark figures of a package: from pytest-benchmark's JSON to `benchmarks.json`, from that to the README's table.
+
+python tools/bench_table.py packages/NAME RAW.json          print the table of a run
+python tools/bench_table.py packages/NAME RAW.json --write  and keep it: benchmarks.json and the README's table
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Final
+
+FIGURES: Final = "benchmarks.json"
+BEGIN: Final = "<!-- table of benchmarks.json, written by tools/bench_table.py -->"
+END: Final = "<!-- end of table -->"
+
+
+def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
+    """What is worth keeping of a run: the machine in words, and each median in seconds."""
+    machine, first = raw["machine_info"], raw["benchmarks"][0]
+    processor = machine["cpu"].get("brand_raw", machine["machine"])
+    versions = f"Python {machine['python_version']}, torch {first['extra_info']['torch']}"
+    return {
+        "machine": f"{processor}, one thread, {versions}",
+        "results": [
+            {
+                "row": each["extra_info"]["row"],
+                "column": each["extra_info"]["column"],
+                "median_s": each["stats"]["median"],
+                "iqr_s": each["stats"]["iqr"],
+                "rounds": each["stats"]["rounds"] * each["stats"]["iterations"],
+            }
+            for each in raw["benchmarks"]
+        ],
+    }
+
+
+def render_table(figures: dict[str, Any]) -> str:
+    """The medians as Markdown; a column after the first also as how many times faster it is than that one."""
+    results = figures["results"]
+    columns = list(dict.fromkeys(each["column"] for each in results))
+    medians = {(each["row"], each["column"]): each["median_s"] for each in results}
+    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for row in dict.fromkeys(each["row"] for each in results):
+        reference = medians[row, columns[0]]
+        cells = [_time(reference)]
+        cells += [
+            f"{_time(found)} ({_ratio(reference / found)})"
+            for column in columns[1:]
+            for found in [medians[row, column]]
+        ]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Medians; in brackets how many times faster than the first column. {figures['machine']}.",
+        ]
+    )
+
+
+def insert_table(text: str, table: str) -> str:
+    """The README with the table between its marks replaced.
+
+    Raises:
+        ValueError: it has no such marks.
+    """
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the README has no lines {BEGIN!r} and {END!r}")
+    return f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.2g}x"
+
+
+def main() -> None:
+    """Read the command line and do what the module's docstring says."""
+    parser = argparse.ArgumentParser(description="Benchmark figures of a package as a table.")
+    parser.add_argument("package", type=Path, help="the package's folder")
+    parser.add_argument("raw", type=Path, help="the JSON file of a pytest-benchmark run")
+    parser.add_argument("--write", action="store_true", help=f"keep the figures in {FIGURES} and the README")
+    options = parser.parse_args()
+    figures = reduce_run(json.loads(options.raw.read_text(encoding="utf-8")))
+    table = render_table(figures)
+    print(table)
+    if options.write:
+        (options.package / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        readme = options.package / "README.md"
+        readme.write_text(insert_table(readme.read_text(encoding="utf-8"), table), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
