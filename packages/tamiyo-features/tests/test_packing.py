@@ -266,7 +266,7 @@ def test_every_value_has_its_rule(
         pack_observations(signals, [EMPTY, {**EMPTY, "r0c1": report}], SLOTS, task=tasks)
     [problem] = caught.value.problems
     assert type(problem) is kind
-    assert str(problem).startswith(where.partition("[")[0])
+    assert str(problem).startswith(where if value is not None else where.partition("[")[0])
 
 
 def test_every_column_has_a_source_or_is_found_otherwise() -> None:
