@@ -27,7 +27,7 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
                 "column": each["extra_info"]["column"],
                 "median_s": each["stats"]["median"],
                 "iqr_s": each["stats"]["iqr"],
-                "rounds": each["stats"]["rounds"] * each["stats"]["iterations"],
+                "calls": each["stats"]["rounds"] * each["stats"]["iterations"],
             }
             for each in raw["benchmarks"]
         ],
@@ -72,10 +72,11 @@ def insert_table(text: str, table: str) -> str:
 
 
 def _time(seconds: float) -> str:
+    rounded = float(f"{seconds:.3g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} µs"
+        if rounded >= size:
+            return f"{rounded / size:.3g} {unit}"
+    return f"{rounded / 1e-6:.3g} µs"
 
 
 def _ratio(ratio: float) -> str:

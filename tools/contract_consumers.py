@@ -16,7 +16,6 @@ from leyline_types import (
     PlacedField,
     SlotConfig,
     TaskConfig,
-    TelemetryColumns,
     Topology,
     TrainingMetrics,
     TrainingSignals,
@@ -130,10 +129,7 @@ def _observations(slots: SlotConfig, num_envs: int) -> Observation[Tensor]:
     )
     task = TaskConfig("contracts", Topology.CNN, 1, 1, 0, 2, 1.0, 0.0, 1)
     empty = dict.fromkeys(slots.slot_ids)
-    observations = pack_observations([signals] * num_envs, [empty] * num_envs, slots, task=task)
-    zeros, false = torch.zeros_like(observations.slots.alpha), torch.zeros_like(observations.slots.occupied)
-    telemetry = TelemetryColumns(false, *[zeros] * (len(TelemetryColumns._fields) - 1))
-    return observations._replace(telemetry=telemetry)
+    return pack_observations([signals] * num_envs, [empty] * num_envs, slots, task=task)
 
 
 def _with_column(

@@ -42,7 +42,6 @@ class Maker:
         def maybe(value: float) -> float | None:
             return rng.choice([None, value, -value])
 
-        length = rng.randrange(11)
         last_op = rng.choice([None, *LifecycleOp])
         return TrainingSignals(
             metrics=TrainingMetrics(
@@ -63,8 +62,8 @@ class Maker:
             ),
             active_seeds=tuple(f"seed{index}" for index in range(rng.randrange(3))),
             available_slots=1,
-            loss_history=tuple(number(3) for _ in range(length)),
-            accuracy_history=tuple(rng.uniform(0, 100) for _ in range(length)),
+            loss_history=tuple(number(3) for _ in range(rng.randrange(11))),
+            accuracy_history=tuple(rng.uniform(0, 100) for _ in range(rng.randrange(11))),
             total_params=rng.choice([400, rng.randrange(400, 5000), 2**24 + 1, 2**40 + 1]),
             host_params=400,
             last_op=last_op,

@@ -71,7 +71,7 @@ def test_the_observations_cover_what_there_is(make: Maker) -> None:
 def test_every_feature_lies_in_its_declared_range(make: Maker, rng: random.Random) -> None:
     slots = SlotConfig.default()
     signals, reports = make.batch(rng, 2, slots, telemetry=True)
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         features = batch_obs_to_features(signals, reports, slots, task=make.task, telemetry=True, dtype=dtype)
         check_features(features, slots, telemetry=True)
 

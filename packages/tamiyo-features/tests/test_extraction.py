@@ -20,7 +20,9 @@ from leyline_types import (
 from tamiyo_features import (
     FeatureWorkspace,
     ObservationShapeError,
+    batch_obs_to_features,
     extract_features,
+    obs_to_multislot_features,
     pack_observations,
 )
 
@@ -51,8 +53,8 @@ def test_any_leading_shape(make: Maker) -> None:
 def test_vmap_of_one_environment_equals_the_batch(make: Maker, rng: random.Random, telemetry: bool) -> None:
     signals, reports = make.batch(rng, 2, SLOTS, telemetry=telemetry)
     observation = pack_observations(signals, reports, SLOTS, task=make.task)
-    if observation.telemetry is None:
-        telemetry = False
+    if not telemetry:
+        observation = observation._replace(telemetry=None)
 
     def one(single: Observation[Tensor]) -> Tensor:
         return extract_features(single, SLOTS, telemetry=telemetry)
@@ -155,7 +157,7 @@ def test_refusals_name_both_sides(make: Maker) -> None:
     ):
         extract_features(observation, SlotConfig.for_grid(1, 4))
     with pytest.raises(ObservationShapeError, match="carries none"):
-        extract_features(observation, SLOTS, telemetry=True)
+        extract_features(observation._replace(telemetry=None), SLOTS, telemetry=True)
     for out in (
         torch.zeros(4, 7),
         torch.zeros(4, 211, dtype=torch.float64),
@@ -199,10 +201,29 @@ def test_compiles_whole_and_once_for_all_numbers_of_environments(make: Maker, te
         assert torch.equal(out, workspace.features)
 
     check(4)
-    check(6)
     with torch.compiler.set_stance("fail_on_recompile"):
-        for num_envs in (2, 9, 64):
+        for num_envs in (6, 2, 9, 64):
             check(num_envs)
+
+
+@pytest.mark.compile
+def test_compiles_once_for_all_lengths_of_sequences(make: Maker) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(extract_features, fullgraph=True, dynamic=True)
+
+    def check(num_envs: int, length: int) -> None:
+        flat = packed(make, num_envs * length)
+        observation = Observation(
+            SignalColumns(*(column.unflatten(0, (num_envs, length)) for column in flat.signals)),
+            SlotColumns(*(column.unflatten(0, (num_envs, length)) for column in flat.slots)),
+        )
+        expected = extract_features(observation, SLOTS)
+        torch.testing.assert_close(compiled(observation, SLOTS), expected, atol=1e-6, rtol=0)
+
+    check(4, 7)  # unlike each other and the number of slots: the compiler takes equal sizes to stay equal
+    with torch.compiler.set_stance("fail_on_recompile"):
+        check(5, 7)
+        check(9, 6)
 
 
 @pytest.mark.compile
@@ -215,3 +236,79 @@ def test_one_environment_and_other_slots_compile_too(make: Maker) -> None:
             torch.testing.assert_close(
                 compiled(observation, slots), extract_features(observation, slots), atol=1e-6, rtol=0
             )
+
+
+@pytest.mark.parametrize("floats", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("integers", [torch.int32, torch.int64])
+def test_columns_of_any_dtype(make: Maker, floats: torch.dtype, integers: torch.dtype) -> None:
+    """A count beyond float16 beside half-precision columns stays what it is, with a workspace and without."""
+    signals, slots, _ = packed(make, 4)
+    signals = signals._replace(total_params=torch.full((4,), 137_001), host_params=torch.full((4,), 100_003))
+
+    def convert(column: Tensor) -> Tensor:
+        if column.is_floating_point():
+            return column.clamp(-6e4, 6e4).to(floats)
+        return column if column.dtype is torch.bool else column.clamp(max=2**30).to(integers)
+
+    observation = Observation(SignalColumns(*map(convert, signals)), SlotColumns(*map(convert, slots)))
+    features = extract_features(observation, SLOTS)
+    place = observation_schema(SLOTS).names.index("total_params")
+    torch.testing.assert_close(features[:, place], torch.full((4,), 0.1 * 137_001 / 100_003))
+    assert torch.equal(extract_features(observation, SLOTS, out=FeatureWorkspace(SLOTS, (4,))), features)
+
+
+def test_other_dtypes_and_devices_are_refused(make: Maker) -> None:
+    observation = packed(make, 4)
+    for dtype in (torch.int64, torch.bool, torch.complex64):
+        with pytest.raises(
+            ObservationShapeError, match=f"`dtype` is {dtype}, it must be one of torch.float64"
+        ):
+            extract_features(observation, SLOTS, dtype=dtype)
+    elsewhere = observation.slots._replace(alpha=observation.slots.alpha.to("meta"))
+    with pytest.raises(ObservationShapeError, match=r"slots.alpha` is on meta, `signals.epoch` on cpu"):
+        extract_features(observation._replace(slots=elsewhere), SLOTS)
+
+
+def test_a_traced_first_call_leaves_nothing_behind(make: Maker) -> None:
+    class Module(torch.nn.Module):
+        def forward(self, observation: Observation[Tensor]) -> Tensor:
+            return extract_features(observation, slots)
+
+    slots = SlotConfig(("r6c6",))  # of no other test: its constants are made while the graph is traced
+    observation = pack_observations(*make.batch(5, 4, slots), slots, task=make.task)
+    torch.export.export(Module(), (observation,), strict=False)
+    features = extract_features(observation, slots)
+    assert type(features) is Tensor
+    assert features.isfinite().all()
+
+
+def test_maps_over_one_column(make: Maker) -> None:
+    observation = packed(make, 4)
+    losses = torch.rand(3, 4) + 1
+
+    def with_baseline(baseline: Tensor) -> Tensor:
+        signals = observation.signals._replace(baseline_loss=baseline)
+        return extract_features(observation._replace(signals=signals), SLOTS)
+
+    assert torch.equal(torch.func.vmap(with_baseline)(losses), torch.stack([*map(with_baseline, losses)]))
+
+
+def test_telemetry_of_an_empty_slot_is_zero(make: Maker) -> None:
+    observation = packed(make, 4, telemetry=True)
+    assert observation.telemetry is not None
+    telemetry = observation.telemetry._replace(known=torch.ones_like(observation.telemetry.known))
+    slots = observation.slots._replace(occupied=torch.zeros_like(observation.slots.occupied))
+    features = extract_features(Observation(observation.signals, slots, telemetry), SLOTS, telemetry=True)
+    assert not features[:, 52:].any()
+
+
+def test_objects_to_a_device_and_dtype(make: Maker) -> None:
+    signals, reports = make.batch(0, 2, SLOTS)
+    batch = batch_obs_to_features(
+        signals, reports, SLOTS, task=make.task, device="meta", dtype=torch.bfloat16
+    )
+    single = obs_to_multislot_features(
+        signals[0], reports[0], SLOTS, task=make.task, device="meta", dtype=torch.float64
+    )
+    assert (batch.device.type, batch.dtype) == ("meta", torch.bfloat16)
+    assert (single.device.type, single.dtype, single.shape) == ("meta", torch.float64, (211,))

@@ -1,5 +1,7 @@
 """The normaliser: by hand, against the statistics of everything at once, and what it must leave alone."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,12 +9,13 @@ from hypothesis import strategies as st
 from observation_maker import Maker
 from torch import Tensor
 
-from leyline_types import Encoding, SlotConfig, observation_schema
+from leyline_types import SlotConfig, observation_schema
 from tamiyo_features import (
     NormalizerError,
     NormalizerState,
     batch_obs_to_features,
     feature_names,
+    fits_schema,
     freeze,
     init_normalizer,
     merge,
@@ -54,26 +57,47 @@ def test_by_hand() -> None:
 
 
 def test_bits_and_one_hots_are_left_alone(make: Maker) -> None:
-    state, features = learned(make), features_of(make, 1, 10)
-    found = normalize(state, features)
-    schema = observation_schema(SLOTS)
-    alone = torch.tensor(
-        [
-            field.spec.encoding is not Encoding.VALUE or field.spec.unit in ("bit", "index")
-            for field in schema.fields
-            for _ in range(field.spec.width)
-        ]
-    )
-    assert torch.equal(found[:, alone], features[:, alone])
-    assert not torch.equal(found[:, ~alone], features[:, ~alone])
-    assert {NAMES[i] for i in (~alone).nonzero().flatten().tolist()} >= {
-        "epoch",
-        "r0c1.alpha",
-        "loss_history[-1]",
+    names = feature_names(SLOTS, telemetry=True)
+    batches = [
+        batch_obs_to_features(
+            *make.batch(seed, 40, SLOTS, telemetry=True), SLOTS, task=make.task, telemetry=True
+        )
+        for seed in (0, 1)
+    ]
+    state = update(init_normalizer(SLOTS, telemetry=True), batches[0])
+    found = normalize(state, batches[1])
+    changed = {
+        name.partition(".")[2] or name
+        for name, before, after in zip(names, batches[1].T, found.T, strict=True)
+        if not torch.equal(before, after)
     }
-    for name in ("r0c0.is_active", "last_op_took_effect", "topology", "r0c2.stage=TRAINING"):
-        assert alone[at(name)]
-        assert state.num_known[at(name)] == 0
+    curves = {f"{name}[-{age}]" for name in ("loss_history", "accuracy_history") for age in range(1, 6)}
+    assert changed == curves | {
+        *("epoch", "step", "train_loss", "val_loss", "loss_delta", "train_accuracy", "val_accuracy"),
+        *("accuracy_delta", "plateau_epochs", "best_val_accuracy", "best_val_loss", "total_params"),
+        *("seed_utilisation", "grad_norm_host", "grad_norm_seed", "alpha", "contribution"),
+        *("contribution_velocity", "blend_tempo", "alpha_target", "alpha_steps_done", "time_to_target"),
+        *("alpha_velocity", "interaction_sum", "boost_received", "upstream_alpha_sum"),
+        *("downstream_alpha_sum", "age", "epochs_in_stage", "improvement_in_stage", "gradient_ratio"),
+        *("param_count", "gradient_norm", "gradient_health", "seed_accuracy", "seed_accuracy_delta"),
+        *("blending_velocity", "alpha_steps_total"),
+    }
+    for name, count in zip(names, state.num_known.tolist(), strict=True):
+        assert (count > 0) == ((name.partition(".")[2] or name) in changed), name
+
+
+def test_telemetry_counts_where_it_was_given(make: Maker) -> None:
+    names = feature_names(SLOTS, telemetry=True)
+    signals, reports = make.batch(0, 40, SLOTS, telemetry=True)
+    features = batch_obs_to_features(signals, reports, SLOTS, task=make.task, telemetry=True)
+    state = update(init_normalizer(SLOTS, telemetry=True), features)
+    given = sum(
+        report is not None and report.telemetry is not None for each in reports for report in [each["r0c1"]]
+    )
+    assert 0 < given < 40
+    assert state.num_known[names.index("r0c1.gradient_norm")] == given
+    silent = features[:, names.index("r0c1.telemetry_known")] == 0
+    assert not normalize(state, features)[silent][:, names.index("r0c1.gradient_norm")].any()
 
 
 def test_unknown_stays_zero_and_is_not_counted(make: Maker) -> None:
@@ -153,11 +177,47 @@ def test_clip(make: Maker) -> None:
 
 def test_frozen_gives_the_same_and_learns_no_more(make: Maker) -> None:
     state, features = learned(make), features_of(make, 1, 5)
-    frozen = freeze(state)
+    frozen: Any = freeze(state)
     assert torch.equal(normalize(frozen, features), normalize(state, features))
-    for learn in (lambda: update(frozen, features), lambda: merge(state, frozen), lambda: freeze(frozen)):  # type: ignore[arg-type]
-        with pytest.raises(NormalizerError, match="FrozenNormalizer does not learn"):
+    for learn in (
+        lambda: update(frozen, features),
+        lambda: merge(state, frozen),
+        lambda: freeze(frozen),
+        lambda: normalizer_to_tensors(frozen),
+    ):
+        with pytest.raises(NormalizerError, match="a NormalizerState is needed, not a FrozenNormalizer"):
             learn()
+
+
+def test_gradients_pass_through_also_after_inference_mode(make: Maker) -> None:
+    features = features_of(make, 1, 5)
+    with torch.inference_mode():
+        frozen = freeze(update(init_normalizer(SLOTS), features_of(make, 0, 40)))
+    x = features.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(normalize(frozen, x)[:, at("train_accuracy")].sum(), x)
+    expected = frozen.factor[at("train_accuracy")].float().expand(5)
+    torch.testing.assert_close(gradient[:, at("train_accuracy")], expected)
+    state = update(init_normalizer(SLOTS), x)
+    assert not any(each.requires_grad for each in state)
+
+
+def test_float64_is_computed_in_float64(make: Maker) -> None:
+    state = learned(make)
+    features = features_of(make, 1, 5).to(torch.float64) + 1e-12
+    column = at("train_accuracy")
+    expected = (features[:, column] - state.mean[column]) / (state.m2[column] / 40).sqrt()
+    torch.testing.assert_close(normalize(state, features)[:, column], expected, rtol=1e-14, atol=1e-14)
+
+
+def test_the_order_of_slots_matters(make: Maker) -> None:
+    turned_slots = SlotConfig(SLOTS.slot_ids[::-1])
+    turned = init_normalizer(turned_slots)
+    with pytest.raises(NormalizerError, match="different networks"):
+        merge(learned(make), turned)
+    assert fits_schema(turned, observation_schema(turned_slots))
+    assert not fits_schema(freeze(turned), observation_schema(SLOTS))
+    with pytest.raises(NormalizerError, match=r"is for schema [0-9a-f]{12}, features of slots r0c2, r0c1"):
+        normalizer_from_tensors(normalizer_to_tensors(learned(make)), turned_slots)
 
 
 def test_functions_are_pure(make: Maker) -> None:
@@ -204,7 +264,7 @@ def test_refusals(make: Maker) -> None:
     broken[1, 4] = torch.inf
     with pytest.raises(NormalizerError, match="vector 1 holds inf as feature 4"):
         update(state, broken)
-    with pytest.raises(NormalizerError, match="of 211 and 105 features"):
+    with pytest.raises(NormalizerError, match="of 211 features and one of 105 are for different networks"):
         merge(state, init_normalizer(SlotConfig(("r0c0",))))
     with pytest.raises(NormalizerError, match=r"`clip` is 0.0, it must be a finite number above 0"):
         init_normalizer(SLOTS, clip=0.0)
@@ -218,6 +278,7 @@ def test_refusals(make: Maker) -> None:
         ({**tensors, "m2": -tensors["m2"] - 1}, "m2 holds values"),
         ({**tensors, "num_known": tensors["num_known"] * torch.nan}, "num_known holds values"),
         ({**tensors, "clip": torch.zeros((), dtype=torch.float64)}, "clip holds values"),
+        ({**tensors, "min_std": torch.zeros((), dtype=torch.float64)}, "min_std holds values"),
     ):
         with pytest.raises(NormalizerError, match=message):
             normalizer_from_tensors(wrong, SLOTS)

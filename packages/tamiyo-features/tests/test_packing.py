@@ -3,10 +3,11 @@
 import copy
 import dataclasses
 import random
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from fractions import Fraction
-from math import inf, nan
+from math import inf, nan, nextafter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,11 +37,13 @@ from tamiyo_features import (
     NonFiniteValueError,
     ObservationError,
     ObservationShapeError,
+    OutOfRangeError,
     UnknownBlueprintError,
     UnknownSlotError,
     WrongTypeError,
     pack_observations,
 )
+from tamiyo_features.reading import _layout_of
 from tamiyo_features.sources import (
     SIGNAL_SOURCES,
     SLOT_SOURCES,
@@ -99,7 +102,8 @@ def test_slots_by_hand(make: Maker) -> None:
     assert slots.contribution[:, [0, 2]].isnan().all()
     assert slots.alpha[0, 1].item() == pytest.approx(report.metrics.current_alpha)
     assert slots.age_epochs[0, 1].item() == report.metrics.epochs_total
-    assert observation.telemetry is None
+    assert observation.telemetry is not None
+    assert not any(column.any() for column in observation.telemetry)
 
 
 def test_telemetry_is_known_where_it_is_given(make: Maker) -> None:
@@ -148,7 +152,7 @@ def test_float64_columns_keep_every_digit(make: Maker) -> None:
         (
             {"slot_id": "r0c0"},
             MisplacedReportError,
-            "environment 1, slot r0c1: the report is of slot 'r0c0'",
+            "environment 1, slot r0c1: the report's slot_id is 'r0c0', it must be the slot that it stands under",
         ),
         (
             {"blueprint_id": "convx"},
@@ -177,7 +181,11 @@ def test_float64_columns_keep_every_digit(make: Maker) -> None:
             NonFiniteValueError,
             "slot r0c1: report.alpha_velocity is nan, it must be a finite number",
         ),
-        ({"metrics": None}, WrongTypeError, "environment 1, slot r0c1: 'NoneType' object has no attribute"),
+        (
+            {"metrics": None},
+            WrongTypeError,
+            "environment 1, slot r0c1: report.metrics is None, it must be a SeedMetrics",
+        ),
     ],
 )
 def test_mistakes_in_slots(
@@ -195,8 +203,10 @@ def test_mistakes_in_slots(
 def bad_values(source: Source, *, optional: bool) -> Iterator[tuple[object, type[ObservationError]]]:
     """Values that the rule of a source must refuse, and how."""
     rule = source.rule
-    yield "text", WrongTypeError
+    yield "3", WrongTypeError
     yield [1.0], WrongTypeError
+    yield 10**400, WrongTypeError
+    yield torch.ones((), device="meta"), WrongTypeError
     yield nan, NonFiniteValueError
     yield -inf, NonFiniteValueError
     if source.path != "signals.metrics.best_val_loss":  # inf: there was no validation yet
@@ -205,9 +215,9 @@ def bad_values(source: Source, *, optional: bool) -> Iterator[tuple[object, type
     if not optional or "history" in source.path or source.column == "best_val_loss":
         yield None, MissingValueError
     if rule.low > -1e30:
-        yield rule.low - 1, rule.error
+        yield rule.low - 1 if rule.whole else nextafter(rule.low, -inf), rule.error
     if rule.high < 1e30:
-        yield rule.high * 2 + 1, rule.error
+        yield rule.high + 2 if rule.whole else nextafter(rule.high, inf), rule.error
     if rule.whole:
         yield rule.low + 0.5, rule.error
 
@@ -266,7 +276,7 @@ def test_every_value_has_its_rule(
         pack_observations(signals, [EMPTY, {**EMPTY, "r0c1": report}], SLOTS, task=tasks)
     [problem] = caught.value.problems
     assert type(problem) is kind
-    assert str(problem).startswith(where if value is not None else where.partition("[")[0])
+    assert str(problem).startswith(where)
 
 
 def test_every_column_has_a_source_or_is_found_otherwise() -> None:
@@ -301,7 +311,12 @@ def test_other_objects_are_refused(make: Maker) -> None:
             make.task,
             "active_seeds is 3, it must be a tuple of seed ids",
         ),
-        (replace(good, loss_history=None), EMPTY, make.task, "environment 0: 'NoneType' object is not"),
+        (
+            replace(good, loss_history=None),
+            EMPTY,
+            make.task,
+            "signals.loss_history is None, it must be a sequence of numbers",
+        ),
     ]
     for signals, reports, task, message in cases:
         with pytest.raises(InvalidObservationError) as caught:
@@ -309,6 +324,85 @@ def test_other_objects_are_refused(make: Maker) -> None:
         [problem] = caught.value.problems
         assert type(problem) is WrongTypeError
         assert message in str(problem)
+
+
+def test_histories_of_other_kinds(make: Maker) -> None:
+    for history in ([1.0, 2.0], deque([0.0, 1.0, 2.0], maxlen=2), (1.0, 2.0)):
+        signals: Any = replace(signals_of(make), loss_history=history)
+        columns = pack_observations([signals], [EMPTY], SLOTS, task=make.task).signals
+        assert columns.loss_history[0, 3:].tolist() == [1.0, 2.0]
+
+
+def test_arguments_that_are_no_lists(make: Maker) -> None:
+    signals: Any = signals_of(make)
+    nothing: Any = None
+    reports: Any = EMPTY
+    with pytest.raises(
+        ObservationShapeError, match="`signals` is a TrainingSignals, it must be a sequence, one"
+    ):
+        pack_observations(signals, [EMPTY], SLOTS, task=make.task)
+    with pytest.raises(ObservationShapeError, match="`slot_reports` is a dict, it must be a sequence"):
+        pack_observations([signals], reports, SLOTS, task=make.task)
+    with pytest.raises(ObservationShapeError, match="`task` is None, it must be a TaskConfig or a sequence"):
+        pack_observations([signals], [EMPTY], SLOTS, task=nothing)
+    with pytest.raises(ObservationShapeError, match=r"`dtype` is torch.int64, columns are torch.float32 or"):
+        pack_observations([signals], [EMPTY], SLOTS, task=make.task, dtype=torch.int64)
+
+
+def test_objects_that_only_look_right_are_refused(make: Maker) -> None:
+    report = report_of(make)
+    names = [field.name for field in dataclasses.fields(report)]
+    double: Any = SimpleNamespace(**{name: getattr(report, name) for name in names})
+    look: Any = SimpleNamespace(**dict.fromkeys(TelemetryColumns._fields, 0.0))
+    for reports, message in (
+        ({**EMPTY, "r0c1": double}, "it must be a SeedStateReport"),
+        ({**EMPTY, "r0c1": replace(report, telemetry=look)}, "it must be a SeedTelemetry or None"),
+    ):
+        with pytest.raises(InvalidObservationError, match=message):
+            pack_observations([signals_of(make)], [reports], SLOTS, task=make.task)
+
+
+def test_torch_s_default_device_is_followed_and_leaves_nothing_behind(make: Maker) -> None:
+    slots = SlotConfig(("r8c8",))
+    signals, reports = [signals_of(make)], [{"r8c8": None}]
+    torch.set_default_device("meta")
+    try:
+        _layout_of.cache_clear()
+        packed = pack_observations(signals, reports, slots, task=make.task)
+    finally:
+        torch.set_default_device(None)
+    assert {column.device.type for block in packed if block for column in block} == {"meta"}
+    packed = pack_observations(signals, reports, slots, task=make.task)
+    assert {column.device.type for block in packed if block for column in block} == {"cpu"}
+
+
+def test_a_broken_part_does_not_hide_the_others(make: Maker) -> None:
+    signals: Any = replace(
+        signals_of(make, best_val_loss=None, loss_delta=nan), total_params=-3, loss_history=7
+    )
+    report: Any = replace(report_of(make, stage=5), metrics=None)
+    other: Any = replace(signals_of(make), metrics=None, accuracy_history=(1.0, None, 101.0))
+    with pytest.raises(InvalidObservationError) as caught:
+        pack_observations([signals, other], [{**EMPTY, "r0c1": report}, EMPTY], SLOTS, task=make.task)
+    found = [(type(problem), str(problem).partition(" is ")[0]) for problem in caught.value.problems]
+    assert found == [
+        (ImpossibleCountError, "environment 0: signals.total_params"),
+        (NonFiniteValueError, "environment 0: signals.metrics.loss_delta"),
+        (WrongTypeError, "environment 0: signals.loss_history"),
+        (MissingValueError, "environment 0: signals.metrics.best_val_loss"),
+        (WrongTypeError, "environment 0, slot r0c1: report.metrics"),
+        (InvalidStageError, "environment 0, slot r0c1: report.stage"),
+        (WrongTypeError, "environment 1: signals.metrics"),
+        (MissingValueError, "environment 1: signals.accuracy_history[-2]"),
+        (OutOfRangeError, "environment 1: signals.accuracy_history[-1]"),
+    ]
+
+
+def test_a_long_list_of_problems_is_cut_in_words_only(make: Maker) -> None:
+    with pytest.raises(InvalidObservationError) as caught:
+        pack_observations([signals_of(make, val_loss=nan)] * 70, [EMPTY] * 70, SLOTS, task=make.task)
+    assert len(caught.value.problems) == 70
+    assert str(caught.value).splitlines()[-1] == "and 20 more"
 
 
 def test_a_mapping_that_makes_up_entries_does_not_hide_a_missing_slot(make: Maker) -> None:

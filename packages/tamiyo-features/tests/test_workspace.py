@@ -1,5 +1,7 @@
 """A workspace gives the same features, and after its making a step allocates nothing."""
 
+from typing import Any
+
 import pytest
 import torch
 from observation_maker import Maker
@@ -76,3 +78,22 @@ def test_a_workspace_of_another_shape_is_refused(make: Maker) -> None:
             ObservationShapeError, match=r"`out` is .* features are \(4, 1377\) of torch.float32"
         ):
             extract_features(observation, SLOTS, out=workspace)
+
+
+def test_a_number_is_no_batch_shape() -> None:
+    number: Any = 4
+    with pytest.raises(
+        ObservationShapeError, match=r"`batch_shape` is 4, it must be a sequence such as \(4,\)"
+    ):
+        FeatureWorkspace(SLOTS, number)
+
+
+def test_gradients_are_refused_and_inference_mode_leaves_no_trace(make: Maker) -> None:
+    observation = pack_observations(*make.batch(0, 4, SLOTS), SLOTS, task=make.task)
+    with torch.inference_mode():
+        workspace = FeatureWorkspace(SLOTS, (4,), dtype=torch.bfloat16)
+    extract_features(observation, SLOTS, dtype=torch.bfloat16, out=workspace)
+    loss = observation.signals.val_loss.clone().requires_grad_()
+    observation = observation._replace(signals=observation.signals._replace(val_loss=loss))
+    with pytest.raises(ObservationShapeError, match=r"signals.val_loss` wants a gradient"):
+        extract_features(observation, SLOTS, dtype=torch.bfloat16, out=workspace)

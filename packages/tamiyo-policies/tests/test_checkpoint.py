@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from leyline_types import SlotConfig
-from tamiyo_features import NormalizerState, init_normalizer, update
+from tamiyo_features import NormalizerState, freeze, init_normalizer, update
 from tamiyo_policies import (
     CheckpointError,
     PolicyBundle,
@@ -85,8 +85,16 @@ def test_no_normalizer(saved: Path) -> None:
 def test_a_normalizer_of_other_features_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy"
     other = normalizer_of(PolicyConfig(telemetry=True))
-    with pytest.raises(CheckpointError, match="for 235 features, the policy takes 211"):
+    with pytest.raises(
+        CheckpointError, match=r"`normalizer` \(235 features\) is for other features than the policy's 211"
+    ):
         save_policy(create_policy(SMALL), path, normalizer=other)
+    turned = normalizer_of(PolicyConfig(slot_config=SlotConfig(("r0c2", "r0c1", "r0c0"))))
+    with pytest.raises(CheckpointError, match=r"`normalizer` \(211 features\) is for other features"):
+        save_policy(create_policy(SMALL), path, normalizer=turned)
+    frozen: Any = freeze(normalizer_of(SMALL))
+    with pytest.raises(CheckpointError, match="cannot be saved: a NormalizerState is needed, not a Frozen"):
+        save_policy(create_policy(SMALL), path, normalizer=frozen)
     assert not path.exists()
     save_policy(create_policy(SMALL), path, normalizer=normalizer_of(SMALL))
     tensors = load_file(path)

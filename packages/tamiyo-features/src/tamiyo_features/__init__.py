@@ -22,14 +22,14 @@ from tamiyo_features.extraction import extract_features
 from tamiyo_features.normalizer import (
     FrozenNormalizer,
     NormalizerState,
+    fits_schema,
     freeze,
     init_normalizer,
     merge,
     normalize,
-    normalizer_from_tensors,
-    normalizer_to_tensors,
     update,
 )
+from tamiyo_features.normalizer_saving import normalizer_from_tensors, normalizer_to_tensors
 from tamiyo_features.objects import batch_obs_to_features, obs_to_multislot_features
 from tamiyo_features.packing import pack_observations
 from tamiyo_features.schema_tools import (
@@ -71,6 +71,7 @@ __all__ = [
     "explain",
     "extract_features",
     "feature_names",
+    "fits_schema",
     "freeze",
     "get_feature_size",
     "init_normalizer",

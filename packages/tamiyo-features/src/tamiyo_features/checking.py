@@ -4,13 +4,20 @@ Packing reads in bulk and comes here only where that failed, so that speed does 
 environment, slot, field, value and what was expected.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
+from typing import Final
 
 from leyline_types import (
+    HISTORY_LENGTH,
     BlueprintAction,
+    SeedMetrics,
     SeedStateReport,
+    SeedTelemetry,
     SlotConfig,
     TaskConfig,
+    Topology,
+    TrainingMetrics,
     TrainingSignals,
 )
 from tamiyo_features.errors import (
@@ -21,6 +28,7 @@ from tamiyo_features.errors import (
     UnknownSlotError,
     WrongTypeError,
 )
+from tamiyo_features.rules import NUMBER, PERCENT, Rule
 from tamiyo_features.sources import (
     SIGNAL_SOURCES,
     SLOT_SOURCES,
@@ -45,18 +53,38 @@ def find_problems(
 
 
 def _check_environment(where: str, environment: Environment) -> Iterator[ObservationError]:
-    signals: object = environment.signals  # of these types only if the caller keeps to the annotations
-    task: object = environment.task
+    yield from _check_values(f"{where}: ", environment, SIGNAL_SOURCES)
+    signals: object = environment.signals  # of this type only if the caller keeps to the annotations
     if not isinstance(signals, TrainingSignals):
-        yield WrongTypeError(f"{where}: signals is {signals!r}, it must be a TrainingSignals")
-    elif not isinstance(task, TaskConfig):
-        yield WrongTypeError(f"{where}: task is {task!r}, it must be a TaskConfig")
-    elif not hasattr(signals.active_seeds, "__len__"):
+        return
+    if not hasattr(signals.active_seeds, "__len__"):
         yield WrongTypeError(
             f"{where}: signals.active_seeds is {signals.active_seeds!r}, it must be a tuple of seed ids"
         )
-    else:
-        yield from _check_values(where, environment, SIGNAL_SOURCES)
+    for name, rule in (("loss_history", NUMBER), ("accuracy_history", PERCENT)):
+        yield from _check_history(f"{where}: signals.{name}", getattr(signals, name), rule)
+    metrics: object = signals.metrics
+    if isinstance(metrics, TrainingMetrics):
+        yield from _check_best(f"{where}: signals.metrics", metrics)
+
+
+def _check_best(where: str, metrics: TrainingMetrics) -> Iterator[ObservationError]:
+    """The best values, which are not read before the first validation."""
+    best: object = metrics.best_val_loss
+    if isinstance(best, float) and best == inf:
+        return
+    yield from _found(NUMBER.find_problem(f"{where}.best_val_loss", best))
+    yield from _found(PERCENT.find_problem(f"{where}.best_val_accuracy", metrics.best_val_accuracy))
+
+
+def _check_history(where: str, history: object, rule: Rule) -> Iterator[ObservationError]:
+    """The points that the columns hold."""
+    if isinstance(history, (str, bytes)) or not isinstance(history, Iterable):
+        yield WrongTypeError(f"{where} is {history!r}, it must be a sequence of numbers, newest last")
+        return
+    newest = tuple(history)[-HISTORY_LENGTH:]
+    for index, point in enumerate(newest):
+        yield from _found(rule.find_problem(f"{where}[{index - len(newest)}]", point))
 
 
 def _check_slots(where: str, reports: object, slot_config: SlotConfig) -> Iterator[ObservationError]:
@@ -83,31 +111,58 @@ def _check_report(where: str, slot_id: str, report: object) -> Iterator[Observat
         yield WrongTypeError(f"{where}: the report is {report!r}, it must be a SeedStateReport")
         return
     if report.slot_id != slot_id:
-        yield MisplacedReportError(f"{where}: the report is of slot {report.slot_id!r}")
+        yield MisplacedReportError(
+            f"{where}: the report's slot_id is {report.slot_id!r}, it must be the slot that it stands under"
+        )
     try:
         BlueprintAction.from_blueprint_id(report.blueprint_id)
     except ValueError as error:
         yield UnknownBlueprintError(f"{where}: {error}")
-    yield from _check_values(where, report, SLOT_SOURCES)
-    if report.telemetry is not None:
-        yield from _check_values(where, report.telemetry, TELEMETRY_SOURCES)
+    yield from _check_values(f"{where}: report.", report, SLOT_SOURCES)
+    telemetry: object = report.telemetry
+    if isinstance(telemetry, SeedTelemetry):
+        yield from _check_values(f"{where}: telemetry.", telemetry, TELEMETRY_SOURCES)
+    elif telemetry is not None:
+        yield WrongTypeError(
+            f"{where}: report.telemetry is {telemetry!r}, it must be a SeedTelemetry or None"
+        )
 
 
-def _check_values(where: str, found: object, table: SourceTable) -> Iterator[ObservationError]:
-    """Every value that the table reads from an object, against its rule."""
-    prefix = f"{where}: {table.name}." if table.name else f"{where}: "
-    for sources, read_row, optional in (
-        (table.required, table.required_row, False),
-        (table.optional, table.optional_row, True),
-    ):
-        try:
-            values = read_row(found)
-        except ObservationError as error:
-            yield type(error)(f"{where}: {error}")
-        except (AttributeError, TypeError) as error:
-            yield WrongTypeError(f"{where}: {error}")
-        else:
-            for source, value in zip(sources, values, strict=True):
-                problem = source.rule.find_problem(f"{prefix}{source.path}", value, optional=optional)
-                if problem is not None:
-                    yield problem
+def _check_values(prefix: str, found: object, table: SourceTable) -> Iterator[ObservationError]:
+    """Every attribute that the table reads from an object, against its rule; what holds attributes, only once."""
+    refused: set[str] = set()
+    for optional, sources in ((False, table.required), (True, table.optional)):
+        for source in sources:
+            *holders, last = source.path.split(".")
+            if "(" in source.path or "[" in last or last.startswith("best_"):
+                continue  # counts are made here; histories and best values have rules of their own
+            holder = found
+            for depth, name in enumerate(holders, 1):
+                holder, path = getattr(holder, name), ".".join(holders[:depth])
+                if not isinstance(holder, _HOLDERS[path]):
+                    if path not in refused:
+                        yield WrongTypeError(
+                            f"{prefix}{path} is {holder!r}, it must be a {_HOLDERS[path].__name__}"
+                        )
+                    refused.add(path)
+                    break
+            else:
+                value = getattr(holder, last)
+                yield from _found(
+                    source.rule.find_problem(f"{prefix}{source.path}", value, optional=optional)
+                )
+
+
+_HOLDERS: Final[dict[str, type]] = {
+    "signals": TrainingSignals,
+    "signals.metrics": TrainingMetrics,
+    "task": TaskConfig,
+    "task.topology": Topology,
+    "metrics": SeedMetrics,
+}
+"""What must stand at the first parts of a path."""
+
+
+def _found(problem: ObservationError | None) -> Iterator[ObservationError]:
+    if problem is not None:
+        yield problem

@@ -1,6 +1,7 @@
 """What can be wrong with an observation or a feature vector."""
 
 from collections.abc import Sequence
+from typing import Final
 
 
 class ObservationError(ValueError):
@@ -56,10 +57,18 @@ class OutOfRangeError(ObservationError):
 
 
 class InvalidObservationError(ObservationError):
-    """Everything that is wrong with a batch of observations; `problems` holds each as an error of its own kind."""
+    """Everything that is wrong with a batch of observations; `problems` holds each as an error of its own kind.
+
+    The message lists the first `MOST_LISTED` of them.
+    """
+
+    MOST_LISTED: Final = 50
 
     def __init__(self, problems: Sequence[ObservationError]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        lines = [str(problem) for problem in problems[: self.MOST_LISTED]]
+        if len(problems) > len(lines):
+            lines.append(f"and {len(problems) - len(lines)} more")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)
 
 

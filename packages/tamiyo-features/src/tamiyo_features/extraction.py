@@ -20,6 +20,9 @@ from tamiyo_features.workspace import FeatureWorkspace, Scratch
 Columns = SignalColumns[Tensor] | SlotColumns[Tensor] | TelemetryColumns[Tensor]
 
 _NO_SCRATCH = Scratch()
+_HALVES = (torch.float16, torch.bfloat16)
+_HISTORIES = ("loss_history", "accuracy_history")
+_DTYPES = (torch.float64, torch.float32, *_HALVES)
 
 
 def extract_features(
@@ -32,27 +35,33 @@ def extract_features(
 ) -> Float[Tensor, "*batch feature"]:
     """The feature vector of every environment, as `observation_schema(slot_config, telemetry=telemetry)` lays it out.
 
-    No loop over environments or slots, no synchronisation with a device. Compiles with fullgraph, once for all numbers
-    of environments above 1. Maps with `torch.func.vmap`, where an observation without telemetry needs
-    `in_dims=(Observation._make((0, 0, None)),)`. Unknown values are 0 with their validity bit 0, and so are all
-    features of an empty slot.
+    No loop over environments or slots, no synchronisation with a device. Compiles with fullgraph; with `dynamic=True`
+    once for all numbers of environments above 1, otherwise once more when the number first changes. Maps with
+    `torch.func.vmap`, where an observation without telemetry needs `in_dims=(Observation._make((0, 0, None)),)`.
+    Unknown values are 0 with their validity bit 0, and so are all features of an empty slot.
 
     Args:
-        observation: signals [*batch], slots [*batch, slot] and, if asked for, telemetry [*batch, slot]. The columns
-            that others are divided by (max_epochs, max_steps, host_params, seed_capacity, baseline_loss) are above 0.
+        observation: signals [*batch], slots [*batch, slot] and, if asked for, telemetry [*batch, slot]. Values are not
+            checked here, which would wait for the device: NaN stands for unknown and only in columns that may be
+            unknown, and the columns that others are divided by (max_epochs, max_steps, host_params, seed_capacity,
+            baseline_loss) are above 0. `pack_observations` and the hosts of kasmina-hosts see to that.
         slot_config: the slots, in the order of the slot axis.
         telemetry: whether the telemetry block is part of the vector.
-        dtype: of the result; the arithmetic is float64 for float64 and float32 otherwise.
+        dtype: of the result, float64, float32, float16 or bfloat16; the arithmetic is float64 for float64 and float32
+            otherwise.
         out: [*batch, dim] of this dtype to write to, or a workspace, which also serves for all intermediates.
 
     Returns:
         [*batch, dim]: `out` or `out.features` where given.
 
     Raises:
-        ObservationShapeError: a column has another shape than the batch and `slot_config` imply, telemetry is asked for
-            and not there, or `out` has another shape, dtype or device than the result.
+        ObservationShapeError: a column has another shape than the batch and `slot_config` imply or is on another device
+            than the first one, telemetry is asked for and not there, `dtype` is none of the four, `out` has another
+            shape, dtype or device than the result, or a workspace is given and a gradient wanted.
     """
-    _check_shapes(observation, slot_config, telemetry)
+    if dtype not in _DTYPES:
+        raise ObservationShapeError(f"`dtype` is {dtype}, it must be one of {', '.join(map(str, _DTYPES))}")
+    _check_columns(observation, slot_config, telemetry, differentiable=not isinstance(out, FeatureWorkspace))
     batch, device = observation.signals.epoch.shape, observation.signals.epoch.device
     result = out.features if isinstance(out, FeatureWorkspace) else out
     if result is not None:
@@ -75,15 +84,18 @@ def _gather(
     ones = torch.ones_like(signals.epoch) if scratch.ones is None else scratch.ones
     divisors = _stack([ones, *(getattr(signals, name) for name in DIVISORS)], dtype, scratch.divisors)
     base = _stack(_columns(signals, Block.BASE), dtype, scratch.base)
-    base.div_(torch.index_select(divisors, 0, program.base_divisor, out=scratch.base_divisors))
+    by = torch.index_select(divisors, 0, program.base_divisor, out=scratch.base_divisors)
+    base = torch.div(base, by, out=scratch.base)
     seeds = _stack(_columns(slots, Block.SLOT), dtype, scratch.slots)
-    seeds.div_(torch.index_select(divisors, 0, program.slot_divisor, out=scratch.slot_divisors).unsqueeze(-1))
+    by = torch.index_select(divisors, 0, program.slot_divisor, out=scratch.slot_divisors)
+    seeds = torch.div(seeds, by.unsqueeze(-1), out=scratch.slots)
     gone = torch.where(slots.occupied, program.zero, program.nan, out=scratch.gone)
-    parts = [base.movedim(0, -1), _rows(seeds.add_(gone), scratch.slot_rows)]
+    seeds = torch.add(seeds, gone, out=scratch.slots)
+    parts = [base.movedim(0, -1), _rows(seeds, scratch.slot_rows)]
     if telemetry and closer is not None:
         looks = _stack(_columns(closer, Block.TELEMETRY), dtype, scratch.closer)
         unseen = torch.where(closer.known, gone, program.nan, out=scratch.closer_gone)
-        parts.append(_rows(looks.add_(unseen), scratch.closer_rows))
+        parts.append(_rows(torch.add(looks, unseen, out=scratch.closer), scratch.closer_rows))
     return torch.cat(parts, dim=-1, out=scratch.raw)
 
 
@@ -113,7 +125,8 @@ def _stack(columns: list[Tensor], dtype: torch.dtype, out: Tensor | None) -> Flo
         for row, column in zip(out.unbind(0), columns, strict=True):
             row.copy_(column)
         return out
-    if dtype is torch.float64:  # integers beside float32 columns would become float32 on the way
+    # Stacking promotes: integers would become float32 beside float32 columns, and half beside half ones.
+    if dtype is torch.float64 or any(column.dtype in _HALVES for column in columns):
         columns = [column.to(dtype) for column in columns]
     return torch.stack(columns).to(dtype)
 
@@ -124,23 +137,32 @@ def _rows(stacked: Float[Tensor, "column *batch slot"], out: Tensor | None) -> F
     return (rows if out is None else out.copy_(rows)).flatten(-2)
 
 
-def _check_shapes(observation: Observation[Tensor], slot_config: SlotConfig, telemetry: bool) -> None:
+def _check_columns(
+    observation: Observation[Tensor], slot_config: SlotConfig, telemetry: bool, *, differentiable: bool
+) -> None:
     signals, slots, closer = observation
     if telemetry and closer is None:
         raise ObservationShapeError("`telemetry` is asked for, but the observation carries none")
-    batch = signals.epoch.shape
-    histories = ("loss_history", "accuracy_history")
+    batch, device = signals.epoch.shape, signals.epoch.device
     expected: dict[str, tuple[Columns, tuple[int, ...]]]
     expected = {"signals": (signals, batch), "slots": (slots, (*batch, len(slot_config)))}
     if telemetry and closer is not None:
         expected["telemetry"] = (closer, (*batch, len(slot_config)))
     for holder, (columns, due) in expected.items():
         for name, column in zip(columns._fields, columns, strict=True):
-            shape = (*due, HISTORY_LENGTH) if name in histories else due
+            shape = (*due, HISTORY_LENGTH) if name in _HISTORIES else due
             if column.shape != shape:
                 raise ObservationShapeError(
                     f"`observation.{holder}.{name}` has shape {tuple(column.shape)}; with {len(slot_config)} slots and "
                     f"`signals.epoch` of shape {tuple(batch)} it must be {tuple(shape)}"
+                )
+            if column.device != device:
+                raise ObservationShapeError(
+                    f"`observation.{holder}.{name}` is on {column.device}, `signals.epoch` on {device}"
+                )
+            if not differentiable and column.requires_grad:
+                raise ObservationShapeError(
+                    f"`observation.{holder}.{name}` wants a gradient, which a workspace as `out` cannot give"
                 )
 
 

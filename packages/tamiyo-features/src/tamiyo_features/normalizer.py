@@ -7,19 +7,16 @@ own: where the schema says that a value is unknown (validity bit 0, empty slot),
 and stays 0 when normalised. One-hots and bits are left alone.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
 from leyline_types import Block, Encoding, ObservationSchema, SlotConfig, observation_schema
 from tamiyo_features.errors import NormalizerError
-
-_SAVED: Final = ("num_known", "mean", "m2", "clip", "min_std")
 
 
 class NormalizerState(NamedTuple):
@@ -33,6 +30,7 @@ class NormalizerState(NamedTuple):
         rescaled: whether the feature is a quantity; others are left alone.
         clip: largest magnitude of a normalised feature.
         min_std: least standard deviation that is divided by, so that a feature that never changed does not explode.
+        schema: the hash of the observation schema that it is for, as bytes.
     """
 
     num_known: Float64[Tensor, " feature"]
@@ -42,6 +40,7 @@ class NormalizerState(NamedTuple):
     rescaled: Bool[Tensor, " feature"]
     clip: Float64[Tensor, ""]
     min_std: Float64[Tensor, ""]
+    schema: UInt8[Tensor, "32"]
 
 
 class FrozenNormalizer(NamedTuple):
@@ -52,12 +51,14 @@ class FrozenNormalizer(NamedTuple):
         factor: 1 / standard deviation; 1 for features that are left alone or were never known.
         bound: largest magnitude; inf for features that are left alone.
         gate: as in `NormalizerState`, but features that are left alone count as known.
+        schema: as in `NormalizerState`.
     """
 
     mean: Float64[Tensor, " feature"]
     factor: Float64[Tensor, " feature"]
     bound: Float64[Tensor, " feature"]
     gate: Int[Tensor, " feature"]
+    schema: UInt8[Tensor, "32"]
 
 
 def init_normalizer(
@@ -83,17 +84,31 @@ def init_normalizer(
     for name, value in (("clip", clip), ("min_std", min_std)):
         if not 0.0 < value < torch.inf:
             raise NormalizerError(f"`{name}` is {value}, it must be a finite number above 0")
-    gate, rescaled = _gates(observation_schema(slot_config, telemetry=telemetry))
-    nothing = torch.zeros(len(gate), dtype=torch.float64, device=device)
-    return NormalizerState(
-        nothing,
-        nothing,
-        nothing,
-        torch.tensor(gate, device=device),
-        torch.tensor(rescaled, device=device),
-        torch.tensor(clip, dtype=torch.float64, device=device),
-        torch.tensor(min_std, dtype=torch.float64, device=device),
-    )
+    schema = observation_schema(slot_config, telemetry=telemetry)
+    gate, rescaled = _gates(schema)
+
+    def number(value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float64, device=device)
+
+    def nothing() -> Tensor:
+        return torch.zeros(schema.dim, dtype=torch.float64, device=device)
+
+    with torch.inference_mode(False):  # what a rollout makes in that mode, training must be able to use
+        return NormalizerState(
+            num_known=nothing(),
+            mean=nothing(),
+            m2=nothing(),
+            gate=torch.tensor(gate, device=device),
+            rescaled=torch.tensor(rescaled, device=device),
+            clip=number(clip),
+            min_std=number(min_std),
+            schema=torch.tensor(list(bytes.fromhex(schema.hash)), dtype=torch.uint8, device=device),
+        )
+
+
+def fits_schema(normalizer: NormalizerState | FrozenNormalizer, schema: ObservationSchema) -> bool:
+    """Whether a normaliser is for these features: the same slots in the same order, the same table."""
+    return bytes(normalizer.schema.tolist()).hex() == schema.hash
 
 
 def update(state: NormalizerState, features: Float[Tensor, "*batch feature"]) -> NormalizerState:
@@ -102,7 +117,7 @@ def update(state: NormalizerState, features: Float[Tensor, "*batch feature"]) ->
     Raises:
         NormalizerError: another number of features, a feature that is not finite, or a frozen normaliser.
     """
-    _check_state(state)
+    check_learns(state)
     x = _check_width(state, features).detach().reshape(-1, features.shape[-1]).to(torch.float64)
     if not x.isfinite().all():
         env, feature = (~x.isfinite()).nonzero()[0].tolist()
@@ -120,20 +135,22 @@ def merge(state: NormalizerState, other: NormalizerState) -> NormalizerState:
     Raises:
         NormalizerError: they are for other features, or one is frozen.
     """
-    _check_state(state)
-    _check_state(other)
-    if state.gate.shape != other.gate.shape or not torch.equal(state.gate, other.gate):
+    check_learns(state)
+    check_learns(other)
+    if not torch.equal(state.schema, other.schema):
         raise NormalizerError(
-            f"normalisers of {len(state.gate)} and {len(other.gate)} features of different networks cannot be merged"
+            f"a normaliser of {len(state.gate)} features and one of {len(other.gate)} are for different networks: "
+            "they cannot be merged"
         )
-    count = state.num_known + other.num_known
-    share = other.num_known / count.clamp(min=1.0)
-    delta = other.mean - state.mean
-    return state._replace(
-        num_known=count,
-        mean=state.mean + delta * share,
-        m2=state.m2 + other.m2 + delta.square() * state.num_known * share,
-    )
+    with torch.inference_mode(False), torch.no_grad():
+        count = state.num_known + other.num_known
+        share = other.num_known / count.clamp(min=1.0)
+        delta = other.mean - state.mean
+        return state._replace(
+            num_known=count,
+            mean=state.mean + delta * share,
+            m2=state.m2 + other.m2 + delta.square() * state.num_known * share,
+        )
 
 
 def freeze(state: NormalizerState) -> FrozenNormalizer:
@@ -142,15 +159,17 @@ def freeze(state: NormalizerState) -> FrozenNormalizer:
     Raises:
         NormalizerError: it is frozen already.
     """
-    _check_state(state)
-    std = (state.m2 / state.num_known.clamp(min=1.0)).sqrt()
-    seen = state.rescaled & (state.num_known > 0)
-    return FrozenNormalizer(
-        mean=torch.where(seen, state.mean, 0.0),
-        factor=torch.where(seen, 1.0 / torch.maximum(std, state.min_std), 1.0),
-        bound=torch.where(state.rescaled, state.clip, torch.inf),
-        gate=torch.where(state.rescaled, state.gate, len(state.gate)),
-    )
+    check_learns(state)
+    with torch.inference_mode(False), torch.no_grad():
+        std = (state.m2 / state.num_known.clamp(min=1.0)).sqrt()
+        seen = state.rescaled & (state.num_known > 0)
+        return FrozenNormalizer(
+            mean=torch.where(seen, state.mean, 0.0),
+            factor=torch.where(seen, 1.0 / torch.maximum(std, state.min_std), 1.0),
+            bound=torch.where(state.rescaled, state.clip, torch.inf),
+            gate=torch.where(state.rescaled, state.gate, len(state.gate)),
+            schema=state.schema,
+        )
 
 
 def normalize(
@@ -159,7 +178,7 @@ def normalize(
     """clamp((features - mean) / max(std, min_std), -clip, clip), in the features' own dtype.
 
     Unknown values stay 0, the mean of the known ones; bits and one-hots stay as they are. Maps, compiles and
-    differentiates with respect to `features`. A `FrozenNormalizer` is faster: it has the constants ready.
+    differentiates with respect to `features`. Given a `NormalizerState` each call freezes it anew.
 
     Raises:
         NormalizerError: another number of features.
@@ -170,50 +189,6 @@ def normalize(
     mean, factor, bound = (each.to(precise) for each in frozen[:3])
     scaled = torch.clamp((x - mean) * factor, -bound, bound)
     return (scaled * _gate_values(x, frozen.gate)).to(features.dtype)
-
-
-def normalizer_to_tensors(state: NormalizerState) -> dict[str, Tensor]:
-    """The state as named tensors on the CPU, for a checkpoint.
-
-    Raises:
-        NormalizerError: it is frozen.
-    """
-    _check_state(state)
-    return {name: getattr(state, name).detach().cpu().contiguous() for name in _SAVED}
-
-
-def normalizer_from_tensors(
-    tensors: Mapping[str, Tensor],
-    slot_config: SlotConfig,
-    *,
-    telemetry: bool = False,
-    device: torch.device | str | None = None,
-) -> NormalizerState:
-    """The state that `normalizer_to_tensors` wrote, bit for bit.
-
-    Raises:
-        NormalizerError: tensors missing or unknown, of another shape or dtype, or with impossible values.
-    """
-    due = init_normalizer(slot_config, telemetry=telemetry, device=device)
-    if tensors.keys() != set(_SAVED):
-        raise NormalizerError(
-            f"a normaliser has {', '.join(_SAVED)}, found were {', '.join(sorted(tensors))}"
-        )
-    for name in _SAVED:
-        found, expected = tensors[name], getattr(due, name)
-        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
-            raise NormalizerError(
-                f"normaliser's {name} is {found.dtype} {tuple(found.shape)}, features of slots "
-                f"{', '.join(slot_config)} need {expected.dtype} {tuple(expected.shape)}"
-            )
-        least = {
-            "mean": -torch.inf,
-            "clip": torch.finfo(torch.float64).tiny,
-            "min_std": torch.finfo(torch.float64).tiny,
-        }
-        if not (found.isfinite() & (found >= least.get(name, 0.0))).all():
-            raise NormalizerError(f"normaliser's {name} holds values that no normaliser can have")
-    return due._replace(**{name: tensors[name].to(device) for name in _SAVED})
 
 
 @lru_cache(maxsize=64)
@@ -246,9 +221,16 @@ def _gate_values(x: Float[Tensor, "*batch feature"], gate: Tensor) -> Float[Tens
     return pad(x, (0, 1), value=1.0).index_select(-1, gate)
 
 
-def _check_state(state: NormalizerState) -> None:
+def check_learns(state: NormalizerState) -> None:
+    """Refuse a frozen normaliser.
+
+    Raises:
+        NormalizerError: it is one.
+    """
     if not isinstance(state, NormalizerState):
-        raise NormalizerError(f"a {type(state).__name__} does not learn; keep the NormalizerState for that")
+        raise NormalizerError(
+            f"a NormalizerState is needed, not a {type(state).__name__}: keep the one that was frozen"
+        )
 
 
 def _check_width(normalizer: NormalizerState | FrozenNormalizer, features: Tensor) -> Tensor:

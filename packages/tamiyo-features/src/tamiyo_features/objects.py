@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leyline_types import SlotColumns, SlotConfig, TaskConfig, TelemetryColumns, TrainingSignals
+from leyline_types import SlotConfig, TaskConfig, TrainingSignals
 from tamiyo_features.extraction import extract_features
 from tamiyo_features.packing import SlotReports, pack_observations
 from tamiyo_features.workspace import FeatureWorkspace
@@ -25,15 +25,12 @@ def batch_obs_to_features(
 ) -> Float[Tensor, "env feature"]:
     """`pack_observations` and `extract_features` in one; arguments and errors are theirs.
 
-    With `telemetry`, reports without telemetry have it marked as unknown. The columns on the way are float64 where
-    `dtype` is, and float32 otherwise.
+    The columns on the way are float64 where `dtype` is, and float32 otherwise.
     """
     precise = torch.float64 if dtype is torch.float64 else torch.float32
     observation = pack_observations(
         signals, slot_reports, slot_config, task=task, device=device, dtype=precise
     )
-    if telemetry and observation.telemetry is None:
-        observation = observation._replace(telemetry=_unknown_telemetry(observation.slots))
     return extract_features(observation, slot_config, telemetry=telemetry, dtype=dtype, out=out)
 
 
@@ -51,17 +48,3 @@ def obs_to_multislot_features(
     return batch_obs_to_features(
         [signals], [slot_reports], slot_config, task=task, telemetry=telemetry, device=device, dtype=dtype
     )[0]
-
-
-def _unknown_telemetry(slots: SlotColumns[Tensor]) -> TelemetryColumns[Tensor]:
-    nothing, no = torch.zeros_like(slots.alpha), torch.zeros_like(slots.occupied)
-    return TelemetryColumns(
-        known=no,
-        gradient_norm=nothing,
-        gradient_health=nothing,
-        has_vanishing=no,
-        has_exploding=no,
-        accuracy=nothing,
-        accuracy_delta=nothing,
-        blending_velocity=nothing,
-    )

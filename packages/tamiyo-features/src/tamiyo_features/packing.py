@@ -10,6 +10,7 @@ from leyline_types import (
     BlueprintAction,
     Observation,
     SeedStateReport,
+    SeedTelemetry,
     SignalColumns,
     SlotColumns,
     SlotConfig,
@@ -18,7 +19,7 @@ from leyline_types import (
     TrainingSignals,
 )
 from tamiyo_features.checking import find_problems
-from tamiyo_features.errors import InvalidObservationError, ObservationError, ObservationShapeError
+from tamiyo_features.errors import InvalidObservationError, ObservationShapeError
 from tamiyo_features.reading import BrokenRuleError, read_columns
 from tamiyo_features.sources import SIGNAL_SOURCES, SLOT_SOURCES, TELEMETRY_SOURCES, Environment
 
@@ -28,10 +29,10 @@ _BLUEPRINTS: Final = {blueprint.blueprint_id: int(blueprint) for blueprint in Bl
 
 _SIGNS_OF_A_PROBLEM: Final = (
     BrokenRuleError,
-    ObservationError,
     AttributeError,
     KeyError,
     OverflowError,
+    RuntimeError,
     TypeError,
     ValueError,
 )
@@ -51,7 +52,7 @@ def pack_observations(
 
     None and a best loss of inf (before the first validation) become unknown: NaN, or -1 in integer columns. Histories
     keep their newest points, with unknown ones in front where there are too few. Integer columns are int64, flags bool.
-    The telemetry block is there if any report carries telemetry.
+    The telemetry block is always there, and says of each slot whether it gave telemetry.
 
     Args:
         signals: one per environment, at least one.
@@ -59,18 +60,30 @@ def pack_observations(
         slot_config: the slots, in the order of the slot axis.
         task: of all environments, or one per environment.
         device: of the columns; None is torch's default device.
-        dtype: of the floating columns.
+        dtype: of the floating columns, float32 or float64.
 
     Returns:
         Signals [env], slots and telemetry [env, slot].
 
     Raises:
-        ObservationShapeError: no environments, or lists of unequal length.
+        ObservationShapeError: no environments, lists of unequal length, something else than lists, or another `dtype`.
         InvalidObservationError: holds every other problem of the batch, each with its environment and slot: slots that
             are missing, unknown or mixed up, unknown blueprints, invalid stages, and values that are missing, not
             finite, out of range or of another type. What columns do not hold is neither read nor checked.
     """
+    if dtype not in (torch.float32, torch.float64):
+        raise ObservationShapeError(f"`dtype` is {dtype}, columns are torch.float32 or torch.float64")
+    for name, found in (("signals", signals), ("slot_reports", slot_reports)):
+        if not isinstance(found, Sequence):
+            raise ObservationShapeError(
+                f"`{name}` is a {type(found).__name__}, it must be a sequence, one per environment"
+            )
+    if not isinstance(task, (TaskConfig, Sequence)):
+        raise ObservationShapeError(
+            f"`task` is {task!r}, it must be a TaskConfig or a sequence, one per environment"
+        )
     tasks = [task] * len(signals) if isinstance(task, TaskConfig) else list(task)
+    place = torch.get_default_device() if device is None else torch.device(device)
     if not signals:
         raise ObservationShapeError("`signals` must hold at least one environment")
     for name, other in (("slot_reports", slot_reports), ("task", tasks)):
@@ -83,41 +96,40 @@ def pack_observations(
     ]
     try:
         return Observation(
-            _pack_signals(environments, dtype, device),
-            *_pack_slots(slot_reports, slot_config, dtype, device),
+            _pack_signals(environments, dtype, place),
+            *_pack_slots(slot_reports, slot_config, dtype, place),
         )
-    except _SIGNS_OF_A_PROBLEM:
+    except _SIGNS_OF_A_PROBLEM as sign:
         problems = find_problems(environments, slot_reports, slot_config)
         if not problems:
-            raise
+            raise AssertionError(
+                "reading in bulk finds a problem that checking one by one does not"
+            ) from sign
         raise InvalidObservationError(problems) from None
 
 
 def _pack_signals(
-    environments: Sequence[Environment], dtype: torch.dtype, device: torch.device | str | None
+    environments: Sequence[Environment], dtype: torch.dtype, device: torch.device
 ) -> SignalColumns[Tensor]:
+    _require(all(isinstance(each.signals, TrainingSignals) for each in environments))
+    _require(all(isinstance(each.task, TaskConfig) for each in environments))
     shape = (len(environments),)
     return SignalColumns(**read_columns(environments, SIGNAL_SOURCES, shape, dtype=dtype, device=device))
 
 
 def _pack_slots(
-    slot_reports: Sequence[SlotReports],
-    slot_config: SlotConfig,
-    dtype: torch.dtype,
-    device: torch.device | str | None,
-) -> tuple[SlotColumns[Tensor], TelemetryColumns[Tensor] | None]:
+    slot_reports: Sequence[SlotReports], slot_config: SlotConfig, dtype: torch.dtype, device: torch.device
+) -> tuple[SlotColumns[Tensor], TelemetryColumns[Tensor]]:
     shape = (len(slot_reports), len(slot_config))
     reports = _in_order(slot_reports, slot_config)
-    occupied = torch.tensor([report is not None for report in reports], device=device)
     blueprint = [0 if report is None else _BLUEPRINTS[report.blueprint_id] for report in reports]
     slots = SlotColumns(
         **read_columns(reports, SLOT_SOURCES, shape, dtype=dtype, device=device),
-        occupied=occupied.view(shape),
+        occupied=torch.tensor([report is not None for report in reports], device=device).view(shape),
         blueprint=torch.tensor(blueprint, device=device).view(shape),
     )
     looks = [None if report is None else report.telemetry for report in reports]
-    if looks.count(None) == len(looks):
-        return slots, None
+    _require(all(look is None or isinstance(look, SeedTelemetry) for look in looks))
     known = torch.tensor([look is not None for look in looks], device=device).view(shape)
     columns = read_columns(looks, TELEMETRY_SOURCES, shape, dtype=dtype, device=device)
     return slots, TelemetryColumns(**columns, known=known)
@@ -127,18 +139,20 @@ def _in_order(slot_reports: Sequence[SlotReports], slot_config: SlotConfig) -> l
     """Every environment's reports one after another, in the order of the slots.
 
     Raises:
-        BrokenRuleError: a mapping has other slots, or a report is not of the slot that it stands under.
+        BrokenRuleError: a mapping has other slots, or something is no report or not of the slot that it stands under.
     """
     expected = set(slot_config)
     found: list[SeedStateReport | None] = []
     for reports in slot_reports:
-        if reports.keys() != expected:
-            raise BrokenRuleError
+        _require(reports.keys() == expected)
         found += [reports[slot_id] for slot_id in slot_config]
+    _require(all(report is None or isinstance(report, SeedStateReport) for report in found))
     places = list(slot_config) * len(slot_reports)
-    claimed = [
-        place if report is None else report.slot_id for place, report in zip(places, found, strict=True)
-    ]
-    if claimed != places:
-        raise BrokenRuleError
+    claims = zip(places, found, strict=True)
+    _require(all(report is None or report.slot_id == place for place, report in claims))
     return found
+
+
+def _require(met: bool) -> None:
+    if not met:
+        raise BrokenRuleError

@@ -9,7 +9,6 @@ line twice; a category c has the lines x - c + 1 and c - x + 1, whose minimum is
 integer; a validity bit is clamped to [1, 1], so that all but NaN gives 1.
 """
 
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import torch
@@ -75,9 +74,8 @@ def line_of(spec: FieldSpec, index: int) -> Line:
             code = float(spec.categories[index])
             return Line(1.0, 1.0 - code, -1.0, 1.0 + code, 0.0, 1.0)
         case Encoding.KNOWN:
-            if (
-                spec.source in OPTIONAL_INTEGER_COLUMNS
-            ):  # -1 is the unknown one: it and NaN give 0, 0 and more give 1
+            if spec.source in OPTIONAL_INTEGER_COLUMNS:
+                # -1 stands for unknown: it gives 0, as NaN does, and 0 and more give 1.
                 return Line(1.0, 1.0, 1.0, 1.0, 0.0, 1.0)
             return Line(1.0, 0.0, 1.0, 0.0, 1.0, 1.0)
 
@@ -98,15 +96,23 @@ class Program(NamedTuple):
     nan: Tensor
 
 
+_programs: dict[tuple[tuple[str, ...], bool, torch.dtype, torch.device], Program] = {}
+
+
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def program_for(
     slot_ids: tuple[str, ...], telemetry: bool, dtype: torch.dtype, device: torch.device
 ) -> Program:
     """The program of a network with these slots, kept between calls; copied to the device by the first one only."""
-    return _make_program(slot_ids, telemetry, dtype, device)
+    key = (slot_ids, telemetry, dtype, device)
+    found = _programs.get(key)
+    if found is None:
+        found = _make_program(slot_ids, telemetry, dtype, device)
+        if type(found.source) is Tensor:  # while a graph is traced there are only stand-ins, not to be kept
+            _programs[key] = found
+    return found
 
 
-@lru_cache(maxsize=64)
 def _make_program(
     slot_ids: tuple[str, ...], telemetry: bool, dtype: torch.dtype, device: torch.device
 ) -> Program:

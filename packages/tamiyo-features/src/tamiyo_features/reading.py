@@ -28,7 +28,7 @@ def read_columns(
     shape: tuple[int, ...],
     *,
     dtype: torch.dtype,
-    device: torch.device | str | None,
+    device: torch.device,
 ) -> dict[str, Tensor]:
     """The table's columns by name: floating, int64 or bool. Unknown is NaN, or -1 in integers.
 
@@ -39,7 +39,7 @@ def read_columns(
         table: the columns.
         shape: of each column; holds as many places as there are objects.
         dtype: of the floating columns.
-        device: of all columns.
+        device: of all columns; they are made on the CPU and moved there together.
 
     Raises:
         BrokenRuleError: some value breaks its rule.
@@ -51,7 +51,7 @@ def read_columns(
     if len(present) < len(objects):
         places = [place for place, each in enumerate(objects) if each is not None]
         whole = layout.empty.unsqueeze(1).repeat(1, len(objects))
-        matrix = whole.index_copy_(1, torch.tensor(places, dtype=torch.int64), matrix)
+        matrix = whole.index_copy_(1, torch.tensor(places, dtype=torch.int64, device="cpu"), matrix)
     counts = matrix.index_select(0, layout.counts).nan_to_num_(-1.0)
     integers = counts.to(torch.int64)
     if not torch.equal(integers.to(torch.float64), counts) or _in_a_hole(matrix, layout):
@@ -62,7 +62,7 @@ def read_columns(
         integers[layout.num_integers :].to(torch.bool),
         matrix.index_select(0, layout.points).to(dtype),
     ]
-    shaped = [(block if device is None else block.to(device)).view(-1, *shape) for block in blocks]
+    shaped = [block.to(device).view(-1, *shape) for block in blocks]
     columns = [column for block in shaped[:3] for column in block.unbind(0)]
     if len(shaped[3]):
         columns += [history.movedim(0, -1) for history in shaped[3].split(HISTORY_LENGTH)]
@@ -74,7 +74,7 @@ def _read_matrix(
 ) -> Float64[Tensor, "column object"]:
     """Required columns, then optional ones, in which None becomes NaN; all within their bounds."""
     if not objects:
-        return torch.empty(layout.empty.shape[0], 0, dtype=torch.float64)
+        return torch.empty(layout.empty.shape[0], 0, dtype=torch.float64, device="cpu")
     rows = [*chain.from_iterable(map(table.required_row, objects))]
     optional = [*chain.from_iterable(map(table.optional_row, objects))]
     rows += [nan if value is None else value for value in optional]
@@ -132,18 +132,24 @@ def _layout_of(table: SourceTable) -> _Layout:
         if value not in rule.codes
     ]
     empty = [source.empty for source in table.required] + [nan] * len(table.optional)
-    with torch.inference_mode(False):  # kept between calls, in inference mode or not
-        return _Layout(
-            low=torch.tensor([[rule.low] for rule in rules], dtype=torch.float64),
-            high=torch.tensor([[rule.high] for rule in rules], dtype=torch.float64),
-            empty=torch.tensor(empty, dtype=torch.float64),
-            holes=tuple(holes),
-            floats=torch.tensor(floats, dtype=torch.int64),
-            counts=torch.tensor(integers + bits, dtype=torch.int64),
-            num_integers=len(integers),
-            points=torch.tensor(points, dtype=torch.int64),
-            names=tuple(names[row] for row in floats + integers + bits + points[::HISTORY_LENGTH]),
-        )
+
+    def numbers(values: list[float] | list[list[float]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device="cpu")
+
+    def rows(places: list[int]) -> Tensor:
+        return torch.tensor(places, dtype=torch.int64, device="cpu")
+
+    return _Layout(
+        low=numbers([[rule.low] for rule in rules]),
+        high=numbers([[rule.high] for rule in rules]),
+        empty=numbers(empty),
+        holes=tuple(holes),
+        floats=rows(floats),
+        counts=rows(integers + bits),
+        num_integers=len(integers),
+        points=rows(points),
+        names=tuple(names[row] for row in floats + integers + bits + points[::HISTORY_LENGTH]),
+    )
 
 
 def _in_a_hole(matrix: Float64[Tensor, "column object"], layout: _Layout) -> bool:

@@ -56,7 +56,7 @@ class Rule:
             )
         try:
             number = float(value)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             return WrongTypeError(f"{what} is {value!r} ({error}); it must be {self.expected}")
         if not isfinite(number) or abs(number) > _LARGEST:
             return NonFiniteValueError(f"{what} is {number}, it must be {self.expected}")

@@ -91,7 +91,7 @@ def check_features(
     outside = ((features >= low) & (features <= high)).logical_not().nonzero().tolist()
     if outside:
         lines = [
-            f"{schema.names[index]}{place or ''} is {features[*place, index].item():g}, "
+            f"{f'at {place}: ' if place else ''}{schema.names[index]} is {features[*place, index].item():g}, "
             f"its range is {schema.low[index]:g} to {schema.high[index]:g}"
             for *place, index in outside[:_MOST_LISTED]
         ]

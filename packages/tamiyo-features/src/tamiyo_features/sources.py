@@ -174,26 +174,26 @@ def _required_signals(environment: Environment) -> Sequence[object]:
 
 
 def _optional_signals(environment: Environment) -> Sequence[object]:
-    """The values of `_MEASURED` and `_CURVES`: what is not known yet is None, whatever form it has in the objects."""
+    """The values of `_MEASURED` and `_CURVES`: what is not known yet is None, whatever form it has in the objects.
+
+    Raises:
+        MissingValueError: None where these objects may not hold it.
+    """
     signals = environment.signals
-    best = (signals.metrics.best_val_loss, signals.metrics.best_val_accuracy)
-    if best[0] is None:
-        raise MissingValueError(
-            "signals.metrics.best_val_loss is None; before the first validation it is inf"
-        )
+    best: tuple[float | None, float] = (signals.metrics.best_val_loss, signals.metrics.best_val_accuracy)
+    curves = (_newest(signals.loss_history), _newest(signals.accuracy_history))
+    if best[0] is None or any(None in points for points in curves):
+        raise MissingValueError
+    unknown = (None,) * HISTORY_LENGTH
     return (
         *_get_measured(environment),
         *((None, None) if best[0] == inf else best),
-        *_newest("loss_history", signals.loss_history),
-        *_newest("accuracy_history", signals.accuracy_history),
+        *(value for points in curves for value in (unknown + points)[-HISTORY_LENGTH:]),
     )
 
 
-def _newest(name: str, history: Sequence[float]) -> tuple[float | None, ...]:
-    kept = tuple(history[-HISTORY_LENGTH:])
-    if None in kept:
-        raise MissingValueError(f"signals.{name} holds None; a short history is a short sequence")
-    return (None,) * (HISTORY_LENGTH - len(kept)) + kept
+def _newest(history: Sequence[float]) -> tuple[float, ...]:
+    return tuple(history)[-HISTORY_LENGTH:]
 
 
 SIGNAL_SOURCES: Final = SourceTable(

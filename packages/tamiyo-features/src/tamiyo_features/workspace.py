@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from leyline_types import SlotConfig, observation_schema
+from tamiyo_features.errors import ObservationShapeError
 from tamiyo_features.plan import DIVISORS, raw_widths
 
 
@@ -45,6 +46,9 @@ class FeatureWorkspace:
 
     Attributes:
         features: [*batch_shape, dim], the result.
+
+    Raises:
+        ObservationShapeError: `batch_shape` is a number.
     """
 
     def __init__(
@@ -56,13 +60,20 @@ class FeatureWorkspace:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
+        if isinstance(batch_shape, int):
+            raise ObservationShapeError(
+                f"`batch_shape` is {batch_shape}, it must be a sequence such as ({batch_shape},)"
+            )
         precise = torch.float64 if dtype is torch.float64 else torch.float32
         batch, num_slots = tuple(batch_shape), len(slot_config)
         base, slot, closer = raw_widths(num_slots, telemetry=telemetry)
         dim = observation_schema(slot_config, telemetry=telemetry).dim
 
         def empty(*shape: int) -> Tensor:
-            return torch.empty(shape, dtype=precise, device=device)
+            with torch.inference_mode(
+                False
+            ):  # an inference tensor could not be written to outside of that mode
+                return torch.empty(shape, dtype=precise, device=device)
 
         self.scratch = Scratch(
             ones=empty(*batch).fill_(1.0),
@@ -81,4 +92,5 @@ class FeatureWorkspace:
             falling=empty(*batch, dim),
         )
         assert self.scratch.rising is not None
-        self.features = self.scratch.rising if dtype is precise else self.scratch.rising.to(dtype)
+        with torch.inference_mode(False):
+            self.features = self.scratch.rising if dtype is precise else self.scratch.rising.to(dtype)

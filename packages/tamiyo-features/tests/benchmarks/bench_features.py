@@ -22,6 +22,10 @@ from tamiyo_features import (
 )
 
 SIZES = [(1, (1, 3)), (4, (1, 3)), (16, (3, 3)), (64, (5, 5)), (256, (5, 5))]
+NAMES = [
+    *("loop reference", "list loop", "columns", "columns, workspace", "columns, compiled"),
+    *("objects", "objects, compiled"),
+]
 
 Contender = Callable[[], Tensor]
 
@@ -41,13 +45,13 @@ def contenders(make: Maker, num_envs: int, slots: SlotConfig) -> dict[str, Conte
         "columns, workspace": lambda: extract_features(observation, slots, out=workspace),
         "columns, compiled": lambda: compiled(observation, slots),
         "objects": lambda: batch_obs_to_features(signals, reports, slots, task=make.task),
+        "objects, compiled": lambda: compiled(
+            pack_observations(signals, reports, slots, task=make.task), slots
+        ),
     }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["loop reference", "list loop", "columns", "columns, workspace", "columns, compiled", "objects"],
-)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("num_envs", "grid"), SIZES)
 def test_features(
     benchmark: BenchmarkFixture, make: Maker, num_envs: int, grid: tuple[int, int], name: str

@@ -16,6 +16,7 @@ from leyline_types import SlotConfig
 from tamiyo_features import (
     NormalizerError,
     NormalizerState,
+    fits_schema,
     normalizer_from_tensors,
     normalizer_to_tensors,
 )
@@ -50,16 +51,21 @@ def save_policy(
         normalizer: of the features that the policy was trained on, if they were normalised.
 
     Raises:
-        CheckpointError: the normaliser is for other features than the policy's.
+        CheckpointError: the normaliser is for other features than the policy's, or frozen.
         OSError: the folder is missing or cannot be written to.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.state_dict().items()}
     if normalizer is not None:
-        if len(normalizer.gate) != bundle.feature_dim:
+        if not fits_schema(normalizer, bundle.config.schema):
             raise CheckpointError(
-                f"the normaliser is for {len(normalizer.gate)} features, the policy takes {bundle.feature_dim}"
+                f"`normalizer` ({len(normalizer.gate)} features) is for other features than the policy's "
+                f"{bundle.feature_dim}, of slots {', '.join(bundle.slot_config)}"
             )
-        tensors |= {_NORMALIZER + name: each for name, each in normalizer_to_tensors(normalizer).items()}
+        try:
+            saved = normalizer_to_tensors(normalizer)
+        except NormalizerError as error:
+            raise CheckpointError(f"`normalizer` cannot be saved: {error}") from None
+        tensors |= {_NORMALIZER + name: each for name, each in saved.items()}
     _write_whole(Path(path), to_bytes(tensors, {_METADATA: render(bundle.config, tensors)}))
 
 

@@ -14,7 +14,14 @@ from leyline_types import (
     SlotConfig,
     head_sizes,
 )
-from tamiyo_features import FrozenNormalizer, NormalizerState, extract_features, freeze, normalize
+from tamiyo_features import (
+    FrozenNormalizer,
+    NormalizerState,
+    extract_features,
+    fits_schema,
+    freeze,
+    normalize,
+)
 from tamiyo_masks import FactoredMaskedCategorical, action_masks
 from tamiyo_policies.errors import PolicyInputError
 from tamiyo_policies.hidden import HiddenState
@@ -54,9 +61,10 @@ class PolicyController:
         rules: LegalityRules = _DEFAULT_RULES,
         normalizer: NormalizerState | FrozenNormalizer | None = None,
     ) -> None:
-        if normalizer is not None and len(normalizer.gate) != bundle.feature_dim:
+        if normalizer is not None and not fits_schema(normalizer, bundle.config.schema):
             raise PolicyInputError(
-                f"`normalizer` is for {len(normalizer.gate)} features, the policy takes {bundle.feature_dim}"
+                f"`normalizer` ({len(normalizer.gate)} features) is for other features than the policy's "
+                f"{bundle.feature_dim}, of slots {', '.join(bundle.slot_config)}"
             )
         self._normalizer = freeze(normalizer) if isinstance(normalizer, NormalizerState) else normalizer
         self._bundle = bundle

@@ -22,5 +22,5 @@ def _refuse(fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NoReturn:
     raise CompiledPolicyError(
         "a compiled policy keeps its device and dtype; make one where it is to live with "
         "create_policy(PolicyConfig(device=..., dtype=..., compile_mode=...)) and load its weights with "
-        "load_state_dict, or load its checkpoint with load_policy(path, device=...)"
+        "load_state_dict, or load its checkpoint with load_checkpoint(path, device=...)"
     )
