@@ -1,6 +1,7 @@
 """Objects to columns: the one place where Python objects become tensors."""
 
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Final
 
 import torch
@@ -111,8 +112,8 @@ def pack_observations(
 def _pack_signals(
     environments: Sequence[Environment], dtype: torch.dtype, device: torch.device
 ) -> SignalColumns[Tensor]:
-    _require(all(isinstance(each.signals, TrainingSignals) for each in environments))
-    _require(all(isinstance(each.task, TaskConfig) for each in environments))
+    _require_types([each.signals for each in environments], TrainingSignals)
+    _require_types([each.task for each in environments], TaskConfig)
     shape = (len(environments),)
     return SignalColumns(**read_columns(environments, SIGNAL_SOURCES, shape, dtype=dtype, device=device))
 
@@ -129,7 +130,7 @@ def _pack_slots(
         blueprint=torch.tensor(blueprint, device=device).view(shape),
     )
     looks = [None if report is None else report.telemetry for report in reports]
-    _require(all(look is None or isinstance(look, SeedTelemetry) for look in looks))
+    _require_types(looks, SeedTelemetry, NoneType)
     known = torch.tensor([look is not None for look in looks], device=device).view(shape)
     columns = read_columns(looks, TELEMETRY_SOURCES, shape, dtype=dtype, device=device)
     return slots, TelemetryColumns(**columns, known=known)
@@ -146,11 +147,17 @@ def _in_order(slot_reports: Sequence[SlotReports], slot_config: SlotConfig) -> l
     for reports in slot_reports:
         _require(reports.keys() == expected)
         found += [reports[slot_id] for slot_id in slot_config]
-    _require(all(report is None or isinstance(report, SeedStateReport) for report in found))
+    _require_types(found, SeedStateReport, NoneType)
     places = list(slot_config) * len(slot_reports)
-    claims = zip(places, found, strict=True)
-    _require(all(report is None or report.slot_id == place for place, report in claims))
+    _require(
+        places == [at if report is None else report.slot_id for at, report in zip(places, found, strict=True)]
+    )
     return found
+
+
+def _require_types(found: Sequence[object], *types: type) -> None:
+    others = set(map(type, found)) - set(types)
+    _require(all(issubclass(other, types) for other in others))
 
 
 def _require(met: bool) -> None:

@@ -47,15 +47,12 @@ def read_columns(
     """
     layout = _layout_of(table)
     present = [each for each in objects if each is not None]
-    matrix = _read_matrix(present, table, layout)
+    matrix = _read_matrix(present, table, layout) if present else layout.empty.unsqueeze(1)[:, :0]
     if len(present) < len(objects):
         places = [place for place, each in enumerate(objects) if each is not None]
         whole = layout.empty.unsqueeze(1).repeat(1, len(objects))
         matrix = whole.index_copy_(1, torch.tensor(places, dtype=torch.int64, device="cpu"), matrix)
-    counts = matrix.index_select(0, layout.counts).nan_to_num_(-1.0)
-    integers = counts.to(torch.int64)
-    if not torch.equal(integers.to(torch.float64), counts) or _in_a_hole(matrix, layout):
-        raise BrokenRuleError
+    integers = matrix.index_select(0, layout.counts).nan_to_num_(-1.0).to(torch.int64)
     blocks = [
         matrix.index_select(0, layout.floats).to(dtype),
         integers[: layout.num_integers],
@@ -72,9 +69,7 @@ def read_columns(
 def _read_matrix(
     objects: Sequence[object], table: SourceTable, layout: "_Layout"
 ) -> Float64[Tensor, "column object"]:
-    """Required columns, then optional ones, in which None becomes NaN; all within their bounds."""
-    if not objects:
-        return torch.empty(layout.empty.shape[0], 0, dtype=torch.float64, device="cpu")
+    """Required columns, then optional ones, in which None becomes NaN; every value obeys its rule."""
     rows = [*chain.from_iterable(map(table.required_row, objects))]
     optional = [*chain.from_iterable(map(table.optional_row, objects))]
     rows += [nan if value is None else value for value in optional]
@@ -86,7 +81,9 @@ def _read_matrix(
     ]
     matrix = torch.cat(blocks)
     # Clamped values differ from their own only out of bounds and where they are NaN, which each None became.
-    if int(matrix.clamp(layout.low, layout.high).ne_(matrix).sum()) != optional.count(None):
+    outside = int(matrix.clamp(layout.low, layout.high).ne_(matrix).sum()) - optional.count(None)
+    fractions = matrix.index_select(0, layout.counts).nan_to_num_(-1.0).frac_()
+    if outside or bool(fractions.any()) or _in_a_hole(matrix, layout):
         raise BrokenRuleError
     return matrix
 
