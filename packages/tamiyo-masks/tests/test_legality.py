@@ -1,9 +1,12 @@
 """Masks: by hand, against a plain loop over the table, and the shapes that users meet."""
 
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from leyline_types import (
     ACTION_HEADS,
@@ -225,3 +228,28 @@ def test_compiles_without_graph_breaks() -> None:
     compiled = torch.compile(masks_from_columns, fullgraph=True)
     for mask, expected in zip(compiled(c, SLOTS, rules), masks_from_columns(c, SLOTS, rules), strict=True):
         assert torch.equal(mask, expected)
+
+
+@pytest.mark.parametrize("stage", [-1, 11, 77])
+def test_stages_that_do_not_exist_are_never_taken_for_others(stage: int) -> None:
+    with pytest.raises(IndexError):
+        masks_from_columns(columns([[1, stage, 1]]), SLOTS, LegalityRules())
+
+
+def test_the_retired_stage_allows_nothing() -> None:
+    assert legal([5, 5, 5]) == {"WAIT": [0]}
+
+
+def test_a_traced_first_call_and_inference_mode_leave_nothing_behind() -> None:
+    c = columns([[3]])
+    modes: tuple[AbstractContextManager[object], ...] = (
+        torch.inference_mode(),
+        FakeTensorMode(allow_non_fake_inputs=True),
+    )
+    for number, first in enumerate(modes):
+        slots = SlotConfig((f"r9c{number}",))  # of no other test: its tables are made in that mode
+        with first:
+            masks_from_columns(c, slots, LegalityRules())
+        masks = masks_from_columns(c, slots, LegalityRules())
+        assert all(type(mask) is torch.Tensor and not mask.is_inference() for mask in masks)
+        assert masks.op[0].tolist() == [True, False, False, True, False, True]

@@ -1,9 +1,12 @@
 """Object entry points: the same masks as from columns, and every mistake named."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
-from leyline_types import AlphaMode, LifecycleOp, MaskSeedInfo, SeedStage, SlotConfig
+from leyline_types import AlphaMode, LifecycleOp, MaskSeedInfo, SeedStage, SeedStateReport, SlotConfig
 from tamiyo_masks import build_slot_states, compute_action_masks, compute_batch_masks, slot_id_to_index
 
 SLOTS = SlotConfig.default()
@@ -83,3 +86,40 @@ def test_slot_index() -> None:
     assert slot_id_to_index("r0c2", SlotConfig(("r0c2",))) == 0
     with pytest.raises(ValueError, match="write 'r0c0'"):
         slot_id_to_index("early")
+
+
+def test_states_that_are_none_are_all_named() -> None:
+    def state(**changes: object) -> Any:
+        values: dict[str, Any] = {"stage": SeedStage.TRAINING, "seed_age_epochs": 1, **changes}
+        return MaskSeedInfo(**values)
+
+    batch = [
+        {"r0c0": state(stage=77), "r0c1": state(stage=5), "r0c2": None},
+        {"r0c0": state(), "r0c1": state(alpha_mode=9, seed_age_epochs=-1), "r0c2": "text"},
+    ]
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
+        compute_batch_masks(batch, ALL)
+    stages = "UNKNOWN=0, DORMANT=1, GERMINATED=2, TRAINING=3, BLENDING=4, HOLDING=6, FOSSILIZED=7, PRUNED=8, "
+    stages += "EMBARGOED=9, RESETTING=10"
+    assert str(caught.value).splitlines() == [
+        f"environment 0, slot r0c0: stage is 77, it must be one of {stages}",
+        f"environment 0, slot r0c1: stage is 5, it must be one of {stages}; 5 is retired",
+        "environment 1, slot r0c1: alpha_mode is 9, it must be one of HOLD=0, UP=1, DOWN=2",
+        "environment 1, slot r0c1: seed_age_epochs is -1, it must be a whole number, at least 0",
+        "environment 1, slot r0c2: the state is 'text', it must be a MaskSeedInfo or None",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stage": None}, {"stage": 3.5}, {"seed_age_epochs": "2"}, {"seed_age_epochs": 2**70}]
+)
+def test_states_of_other_types_are_named(wrong: dict[str, Any]) -> None:
+    values: dict[str, Any] = {"stage": SeedStage.TRAINING, "seed_age_epochs": 1, **wrong}
+    with pytest.raises(ValueError, match=f"environment 0, slot r0c1: {next(iter(wrong))} is "):
+        compute_action_masks({**STATES, "r0c1": MaskSeedInfo(**values)}, ALL)
+
+
+def test_states_of_reports(make_report: Callable[..., SeedStateReport]) -> None:
+    report = make_report("r0c1", stage=SeedStage.HOLDING, age=4, mode=AlphaMode.UP)
+    states = build_slot_states({**dict.fromkeys(ALL), "r0c1": report}, ALL)
+    assert states == {"r0c0": None, "r0c1": MaskSeedInfo(SeedStage.HOLDING, 4, AlphaMode.UP), "r0c2": None}

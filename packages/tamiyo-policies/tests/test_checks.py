@@ -62,18 +62,18 @@ def test_masks(policy: PolicyBundle, masks: ActionMasks, sequence_masks: ActionM
         return whole._replace(**{name: change(getattr(whole, name))})
 
     hidden, due = policy.initial_hidden(BATCH), tuple(getattr(masks, name).shape)
-    shape = rf"mask `{name}` has shape .* but features and slots make it \({', '.join(map(str, due))}\)"
+    shape = rf"mask `{name}` is torch.bool .*, it must be torch.bool \({', '.join(map(str, due))}\)"
     cases: list[tuple[Callable[[Tensor], Tensor], str]] = [
         (lambda mask: mask[:2], shape),
         (lambda mask: mask[..., 1:], shape),
         (lambda mask: mask[:, None], shape),
-        (lambda mask: mask.float(), f"`masks.{name}` has dtype torch.float32"),
+        (lambda mask: mask.float(), f"mask `{name}` is torch.float32"),
     ]
     for change, message in cases:
         with pytest.raises(PolicyInputError, match=message):
             policy.get_action(features(policy, BATCH), broken(masks, change), hidden)
     wrong_time = broken(sequence_masks, lambda mask: mask[:, 1:])
-    with pytest.raises(PolicyInputError, match=rf"mask `{name}` has shape \(4, 2"):
+    with pytest.raises(PolicyInputError, match=rf"mask `{name}` is torch.bool \(4, 2"):
         policy.evaluate_actions(features(policy, BATCH, TIME), actions(BATCH, TIME), wrong_time)
     with pytest.raises(PolicyInputError, match=f"mask `{name}`"):
         policy.forward(features(policy, BATCH, TIME), wrong_time)
@@ -82,7 +82,7 @@ def test_masks(policy: PolicyBundle, masks: ActionMasks, sequence_masks: ActionM
 def test_masks_for_other_slots(policy: PolicyBundle, make_masks: Any, generator: torch.Generator) -> None:
     masks = make_masks(BATCH, generator=generator, slots=4)
     with pytest.raises(
-        PolicyInputError, match=r"mask `slot` has shape \(4, 4\) but features and slots make it \(4, 3\)"
+        PolicyInputError, match=r"mask `slot` is torch.bool \(4, 4\), it must be torch.bool \(4, 3\)"
     ):
         policy.get_action(features(policy, BATCH), masks, policy.initial_hidden(BATCH))
 

@@ -17,29 +17,105 @@ from leyline_types import (
     SeedStage,
     SlotConfig,
     Topology,
-    germinable_blueprints,
 )
 from tamiyo_masks.action_masks import ActionMasks
 
 _DEFAULT_RULES = LegalityRules()
 
-# The table as plain tuples, which the compiler can look into: [stage value][op], and one flag per op.
-_ORDERED = tuple(OP_RULES[op] for op in LifecycleOp)
-_STAGE_ALLOWS = tuple(
-    tuple(rule.stages is not None and value in rule.stages for rule in _ORDERED)
-    for value in range(max(SeedStage) + 1)
+_NUM_FLAGS = 5
+
+
+def _is_legal(op: LifecycleOp, stage: int, flags: int, override: bool) -> bool:
+    """The table's word on one op in one state; the flags are those that `_legal_slots` adds up."""
+    rule = OP_RULES[op]
+    occupied, at_rest, old_enough, can_grow, enabled = (bool(flags >> bit & 1) for bit in range(_NUM_FLAGS))
+    needs_hold = rule.needs_hold and not (override and op is LifecycleOp.PRUNE)
+    return (
+        rule.stages is not None
+        and stage in rule.stages
+        and enabled
+        and occupied != rule.needs_empty_slot
+        and (at_rest or not needs_hold)
+        and (old_enough or not rule.needs_min_age)
+        and (can_grow or not rule.needs_capacity)
+    )
+
+
+# [override][state][op]: every answer of the table, so that the rules cost one look-up per slot.
+_LEGAL = tuple(
+    tuple(
+        tuple(_is_legal(op, stage, flags, override) for op in LifecycleOp)
+        for stage in range(max(SeedStage) + 1)
+        for flags in range(2**_NUM_FLAGS)
+    )
+    for override in (False, True)
 )
-_NEEDS_EMPTY_SLOT = tuple(rule.needs_empty_slot for rule in _ORDERED)
-_NEEDS_HOLD = tuple(rule.needs_hold for rule in _ORDERED)
-_NEEDS_HOLD_UNLESS_OVERRIDDEN = tuple(
-    rule.needs_hold and op is not LifecycleOp.PRUNE for op, rule in zip(LifecycleOp, _ORDERED, strict=True)
-)
-_NEEDS_MIN_AGE = tuple(rule.needs_min_age for rule in _ORDERED)
-_NEEDS_CAPACITY = tuple(rule.needs_capacity for rule in _ORDERED)
-_GERMINABLE = tuple(
-    tuple(blueprint in germinable_blueprints(topology) for blueprint in BlueprintAction)
-    for topology in Topology
-)
+
+
+class _Tables(NamedTuple):
+    """What the rules come down to for a network, as tensors on its device.
+
+    Args:
+        legal: [state, op], whether the op is legal on a slot in the state, a number made of stage and flags.
+        enabled: [slot], the flag of slots that may be acted on.
+        blueprints: [topology, blueprint], what may be germinated, NOOP alone where nothing may.
+        can_germinate: [topology], whether anything may.
+        waits: [op], WAIT alone.
+        first: [slot], the first slot alone.
+    """
+
+    legal: Bool[Tensor, "state op"]
+    enabled: Int[Tensor, " slot"]
+    blueprints: Bool[Tensor, "topology blueprint"]
+    can_germinate: Bool[Tensor, " topology"]
+    waits: Bool[Tensor, " op"]
+    first: Bool[Tensor, " slot"]
+
+
+_Key = tuple[tuple[str, ...], tuple[str, ...] | None, tuple[BlueprintAction, ...] | None, bool, torch.device]
+
+_tables: dict[_Key, _Tables] = {}
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _tables_for(
+    slot_ids: tuple[str, ...],
+    enabled_slots: tuple[str, ...] | None,
+    enabled_blueprints: tuple[BlueprintAction, ...] | None,
+    override: bool,
+    device: torch.device,
+) -> _Tables:
+    """The tables, kept between calls; copied to the device by the first one only."""
+    key = (slot_ids, enabled_slots, enabled_blueprints, override, device)
+    found = _tables.get(key)
+    if found is None:
+        rules = LegalityRules(enabled_slots=enabled_slots, enabled_blueprints=enabled_blueprints)
+        with torch.inference_mode(False):
+            found = _make_tables(SlotConfig(slot_ids), rules, override, device)
+        if type(found.legal) is Tensor:  # while a graph is traced there are only stand-ins, not to be kept
+            _tables[key] = found
+    return found
+
+
+def _make_tables(
+    slot_config: SlotConfig, rules: LegalityRules, override: bool, device: torch.device
+) -> _Tables:
+    enabled = slot_config.slot_ids if rules.enabled_slots is None else rules.enabled_slots
+    places = [slot_config.index(slot_id) for slot_id in enabled]
+    blueprints = [rules.blueprints(topology) for topology in Topology]
+    shown = [found or (BlueprintAction.NOOP,) for found in blueprints]
+
+    def table(values: object) -> Tensor:
+        return torch.tensor(values, device=device)
+
+    return _Tables(
+        legal=table(_LEGAL[override]),
+        enabled=table([2 ** (_NUM_FLAGS - 1) * (place in places) for place in range(len(slot_config))]),
+        blueprints=table([[blueprint in found for blueprint in BlueprintAction] for found in shown]),
+        can_germinate=table([bool(found) for found in blueprints]),
+        waits=table([op is LifecycleOp.WAIT for op in LifecycleOp]),
+        first=table([place == 0 for place in range(len(slot_config))]),
+    )
 
 
 class LegalityColumns(NamedTuple):
@@ -72,6 +148,7 @@ def action_masks(
 
     Raises:
         ValueError: the slot axis has another length than `slot_config`, or `rules` enables a slot that is not there.
+        IndexError: on the CPU, a stage or topology that does not exist.
     """
     slots, signals = observation.slots, observation.signals
     columns = LegalityColumns(
@@ -94,65 +171,45 @@ def masks_from_columns(
         raise ValueError(
             f"slot columns have shape {tuple(columns.occupied.shape)}; their last axis must be {len(slot_config)} slots"
         )
-    by_op = legal_slots(columns, slot_config, rules)
-    blueprints = legal_blueprints(columns.topology, rules)
-    noop = torch.arange(blueprints.shape[-1], device=blueprints.device) == int(BlueprintAction.NOOP)
-    op_legal = by_op.any(-1)
-    waits = torch.arange(len(LifecycleOp), device=op_legal.device) == int(LifecycleOp.WAIT)
-    first = torch.arange(len(slot_config), device=op_legal.device) == 0
-    any_slot = by_op.any(-2)
-    unrestricted = {
-        head.name: torch.ones_like(op_legal[..., :1]).expand(*op_legal.shape[:-1], head.size(slot_config))
-        for head in ACTION_HEADS
-        if head.name in ("style", "tempo", "alpha_target", "alpha_speed", "alpha_curve")
-    }
+    tables = _tables_for(
+        slot_config.slot_ids,
+        rules.enabled_slots,
+        rules.enabled_blueprints,
+        rules.allow_governor_override,
+        columns.stage.device,
+    )
+    by_op = _legal_slots(columns, rules.min_prune_age, tables)
+    op_legal, any_slot = by_op.any(-1), by_op.any(-2)
+    true = torch.ones_like(op_legal[..., :1])
     return ActionMasks(
-        slot=any_slot | (first & ~any_slot.any(-1, keepdim=True)),
-        blueprint=blueprints | (noop & ~blueprints.any(-1, keepdim=True)),
-        op=op_legal | waits,
-        slot_by_op=by_op | (first & ~op_legal[..., None]),
-        **unrestricted,
+        slot=any_slot | (tables.first & ~any_slot.any(-1, keepdim=True)),
+        blueprint=_look_up(tables.blueprints, columns.topology),
+        op=op_legal | tables.waits,
+        slot_by_op=by_op | (tables.first & ~op_legal.unsqueeze(-1)),
+        **{
+            head.name: true.expand(*op_legal.shape[:-1], head.size(slot_config))
+            for head in ACTION_HEADS
+            if head.name in _UNRESTRICTED
+        },
     )
 
 
-def legal_slots(
-    columns: LegalityColumns, slot_config: SlotConfig, rules: LegalityRules
+_UNRESTRICTED = ("style", "tempo", "alpha_target", "alpha_speed", "alpha_curve")
+
+
+def _legal_slots(
+    columns: LegalityColumns, min_prune_age: int, tables: _Tables
 ) -> Bool[Tensor, "*batch op slot"]:
     """For every op, the slots on which it is legal; none for WAIT, which takes no slot."""
-    device = columns.stage.device
-    enabled_ids = slot_config.slot_ids if rules.enabled_slots is None else rules.enabled_slots
-    enabled_places = [slot_config.index(slot_id) for slot_id in enabled_ids]
-    enabled = torch.tensor([place in enabled_places for place in range(len(slot_config))], device=device)
-    needs_hold = _NEEDS_HOLD_UNLESS_OVERRIDDEN if rules.allow_governor_override else _NEEDS_HOLD
-
-    def needs(flags: tuple[bool, ...]) -> Bool[Tensor, "op 1"]:
-        return torch.tensor(flags, device=device)[:, None]
-
-    def each_op(column: Tensor) -> Tensor:
-        return column[..., None, :]
-
-    at_rest = columns.alpha_mode == int(AlphaMode.HOLD)
-    old_enough = columns.age_epochs >= rules.min_prune_age
-    has_blueprint = legal_blueprints(columns.topology, rules).any(-1)
-    can_grow = (has_blueprint & (columns.live_seeds < columns.seed_capacity))[..., None]
-    return (
-        enabled
-        & torch.tensor(_STAGE_ALLOWS, device=device)[columns.stage].movedim(-1, -2)
-        & (each_op(columns.occupied) ^ needs(_NEEDS_EMPTY_SLOT))
-        & (each_op(at_rest) | ~needs(needs_hold))
-        & (each_op(old_enough) | ~needs(_NEEDS_MIN_AGE))
-        & (each_op(can_grow) | ~needs(_NEEDS_CAPACITY))
-    )
+    can_grow = _look_up(tables.can_germinate, columns.topology) & (columns.live_seeds < columns.seed_capacity)
+    state = columns.stage * 2**_NUM_FLAGS + tables.enabled
+    state = state + columns.occupied
+    state = state + (columns.alpha_mode == int(AlphaMode.HOLD)) * 2
+    state = state + (columns.age_epochs >= min_prune_age) * 4
+    state = state + (can_grow * 8).unsqueeze(-1)
+    return _look_up(tables.legal, state).movedim(-1, -2)
 
 
-def legal_blueprints(
-    topology: Int[Tensor, "*batch"], rules: LegalityRules
-) -> Bool[Tensor, "*batch blueprint"]:
-    """The enabled blueprints that fit a network of each topology (`Topology.code`); perhaps none."""
-    germinable = torch.tensor(_GERMINABLE, device=topology.device)[topology]
-    if rules.enabled_blueprints is None:
-        return germinable
-    enabled = [int(blueprint) for blueprint in rules.enabled_blueprints]
-    return germinable & torch.tensor(
-        [code in enabled for code in range(len(_GERMINABLE[0]))], device=topology.device
-    )
+def _look_up(table: Tensor, index: Int[Tensor, "*batch"]) -> Tensor:
+    """The table's rows at these places; unlike indexing by brackets it refuses negative ones."""
+    return table.index_select(0, index.reshape(-1).long()).view((*index.shape, *table.shape[1:]))

@@ -1,10 +1,18 @@
 """Legality for callers that hold objects: they are turned into the few columns that the one core reads."""
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from itertools import chain
+from operator import attrgetter
+from typing import Final
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from leyline_types import (
+    RETIRED_STAGES,
     AlphaMode,
     LegalityRules,
     MaskSeedInfo,
@@ -17,8 +25,6 @@ from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.legality import LegalityColumns, masks_from_columns
 
 SlotStates = Mapping[str, MaskSeedInfo | None]
-
-_EMPTY = MaskSeedInfo(SeedStage.DORMANT, 0, AlphaMode.HOLD)
 
 
 def slot_id_to_index(slot_id: str, slot_config: SlotConfig | None = None) -> int:
@@ -104,7 +110,8 @@ def compute_batch_masks(
         total_seeds_list: live seeds of each environment; None takes 0 for all.
 
     Raises:
-        ValueError: as in `compute_action_masks`, naming the environment; no environment; lists of unequal length.
+        ValueError: as in `compute_action_masks`, naming the environment; no environment; lists of unequal length;
+            stages or modes that do not exist and negative ages, all of them together.
     """
     slots = slot_config or SlotConfig.default()
     totals = [0] * len(batch_slot_states) if total_seeds_list is None else list(total_seeds_list)
@@ -120,29 +127,82 @@ def compute_batch_masks(
         )
     if topology not in list(Topology):
         raise ValueError(f"`topology` must be one of {', '.join(Topology)}, not {topology!r}")
+    rules = LegalityRules(enabled_slots=tuple(enabled_slots), allow_governor_override=allow_governor_override)
     for env, states in enumerate(batch_slot_states):
         _check_slot_ids(f"slot states of environment {env}", states, slots.slot_ids)
-    rules = LegalityRules(enabled_slots=tuple(enabled_slots), allow_governor_override=allow_governor_override)
-    rows = [[states[slot_id] for slot_id in slots] for states in batch_slot_states]
-    known = [[state or _EMPTY for state in row] for row in rows]
-    count = len(rows)
+    places = [each[slot_id] for each in batch_slot_states for slot_id in slots]
+    place = torch.get_default_device() if device is None else torch.device(device)
+    count = len(batch_slot_states)
+    values = _read_states(places, slots).view(count, len(slots), 4).to(place)
+    occupied, stage, age_epochs, alpha_mode = values.unbind(-1)
     columns = LegalityColumns(
-        occupied=torch.tensor([[state is not None for state in row] for row in rows], device=device),
-        stage=torch.tensor([[int(state.stage) for state in row] for row in known], device=device),
-        age_epochs=torch.tensor([[state.seed_age_epochs for state in row] for row in known], device=device),
-        alpha_mode=torch.tensor([[int(state.alpha_mode) for state in row] for row in known], device=device),
-        live_seeds=torch.tensor(totals, device=device),
-        seed_capacity=torch.full((count,), max_seeds or max(len(slots), *totals) + 1, device=device),
-        topology=torch.full((count,), Topology(topology).code, device=device),
+        occupied=occupied.bool(),
+        stage=stage,
+        age_epochs=age_epochs,
+        alpha_mode=alpha_mode,
+        live_seeds=torch.tensor(totals, device=place),
+        seed_capacity=torch.full((count,), max_seeds or max(len(slots), *totals) + 1, device=place),
+        topology=torch.full((count,), Topology(topology).code, device=place),
     )
     return masks_from_columns(columns, slots, rules)
 
 
+_EMPTY: Final = (0, int(SeedStage.DORMANT), 0, int(AlphaMode.HOLD))
+_STAGES: Final = frozenset(map(int, SeedStage))
+_MODES: Final = frozenset(map(int, AlphaMode))
+_get_values: Final = attrgetter("stage", "seed_age_epochs", "alpha_mode")
+
+
+def _read_states(states: Sequence[MaskSeedInfo | None], slots: SlotConfig) -> Int64[Tensor, "place 4"]:
+    """Of every state: occupied, stage, age, alpha mode. States are read in bulk, and checked one by one if that fails.
+
+    Raises:
+        ValueError: naming every state that is none, with its environment and slot.
+    """
+    try:
+        rows = [_EMPTY if state is None else (1, *_get_values(state)) for state in states]
+        packed = array("q", chain.from_iterable(rows))
+    except (AttributeError, TypeError, OverflowError):
+        sound = False
+    else:
+        _, stages, ages, modes = zip(*rows, strict=True)
+        sound = _STAGES.issuperset(stages) and _MODES.issuperset(modes) and min(ages) >= 0
+    if not sound:
+        problems = [
+            f"environment {index // len(slots)}, slot {slots.slot_ids[index % len(slots)]}: {problem}"
+            for index, state in enumerate(states)
+            for problem in _find_problems(state)
+        ]
+        raise ValueError("\n".join(problems))
+    return torch.frombuffer(packed, dtype=torch.int64).view(-1, 4)
+
+
+def _find_problems(state: object) -> Iterator[str]:
+    if state is None:
+        return
+    if not isinstance(state, MaskSeedInfo):
+        yield f"the state is {state!r}, it must be a MaskSeedInfo or None"
+        return
+    choices: tuple[tuple[str, object, type[IntEnum]], ...] = (
+        ("stage", state.stage, SeedStage),
+        ("alpha_mode", state.alpha_mode, AlphaMode),
+    )
+    for name, value, due in choices:
+        if not isinstance(value, int) or value not in map(int, due):
+            listed = ", ".join(f"{member.name}={member.value}" for member in due)
+            note = f"; {value} is retired" if due is SeedStage and value in RETIRED_STAGES else ""
+            yield f"{name} is {value!r}, it must be one of {listed}{note}"
+    age: object = state.seed_age_epochs
+    if not isinstance(age, int) or not 0 <= age < 2**63:
+        yield f"seed_age_epochs is {age!r}, it must be a whole number, at least 0"
+
+
 def _check_slot_ids(what: str, found: Mapping[str, object], due: Sequence[str]) -> None:
+    if found.keys() == set(due):
+        return
     missing = [slot_id for slot_id in due if slot_id not in found]
     unknown = [slot_id for slot_id in found if slot_id not in due]
-    if missing or unknown:
-        problems = [
-            f"{word} {', '.join(ids)}" for word, ids in (("lack", missing), ("name unknown", unknown)) if ids
-        ]
-        raise ValueError(f"{what} {' and '.join(problems)}; slots are {', '.join(due)}")
+    problems = [
+        f"{word} {', '.join(ids)}" for word, ids in (("lack", missing), ("name unknown", unknown)) if ids
+    ]
+    raise ValueError(f"{what} {' and '.join(problems)}; slots are {', '.join(due)}")

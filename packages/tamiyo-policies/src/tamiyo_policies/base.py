@@ -53,7 +53,7 @@ class PolicyBundleBase(PlacedPolicy):
             spec.step(features, hidden)
             spec.masks(masks, features.shape[:-1])
             if features.ndim == 3:
-                features, masks = features[:, 0], ActionMasks(*(mask[:, 0] for mask in masks))
+                features, masks = features[:, 0], masks.at((slice(None), 0))
             return self._on_act(features, masks, hidden, deterministic, generator)
 
     @final

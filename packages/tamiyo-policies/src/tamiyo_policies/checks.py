@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp, SlotConfig, head_sizes
+from leyline_types import HEAD_NAMES, FactoredActions, SlotConfig
 from tamiyo_masks import ActionMasks
 from tamiyo_policies.errors import InferenceHiddenStateError, PolicyInputError
 from tamiyo_policies.hidden import HiddenState
@@ -53,15 +53,11 @@ class InputSpec:
 
     def masks(self, masks: ActionMasks, batch_shape: torch.Size) -> None:
         """Masks of every head with the batch shape of the features."""
-        sizes = zip(HEAD_NAMES, head_sizes(self.slot_config), strict=True)
-        due = {name: (*batch_shape, size) for name, size in sizes}
-        due["slot_by_op"] = (*batch_shape, len(LifecycleOp), len(self.slot_config))
-        for name, shape in due.items():
-            mask: Tensor = getattr(masks, name)
-            if mask.shape != shape:
-                raise PolicyInputError(
-                    f"mask `{name}` has shape {tuple(mask.shape)} but features and slots make it {shape}"
-                )
+        try:
+            masks.check(batch_shape, self.slot_config)
+        except ValueError as error:
+            raise PolicyInputError(f"masks do not fit features and slots: {error}") from None
+        for name, mask in zip(masks._fields, masks, strict=True):
             self._placed(f"masks.{name}", mask, torch.bool)
 
     def actions(self, actions: FactoredActions[Tensor], batch_shape: torch.Size) -> None:
