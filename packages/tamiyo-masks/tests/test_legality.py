@@ -222,6 +222,23 @@ def test_wrong_number_of_slots_is_named() -> None:
         masks_from_columns(columns([[1, 1, 1]]), SlotConfig.for_grid(1, 4), LegalityRules())
 
 
+def test_compiles_once_for_all_numbers_of_environments() -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(masks_from_columns, fullgraph=True, dynamic=True)
+
+    def check(num_envs: int) -> None:
+        c = columns([[1, 3, 6]] * num_envs)
+        for mask, expected in zip(
+            compiled(c, SLOTS, LegalityRules()), masks_from_columns(c, SLOTS, LegalityRules()), strict=True
+        ):
+            assert torch.equal(mask, expected)
+
+    check(4)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for num_envs in (2, 7, 64):
+            check(num_envs)
+
+
 def test_compiles_without_graph_breaks() -> None:
     c = columns([[1, 3, 6], [7, 8, 9]])
     rules = LegalityRules(enabled_slots=("r0c0", "r0c2"), enabled_blueprints=(BlueprintAction.NORM,))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from leyline_types import (
     ACTION_HEADS,
@@ -59,7 +60,7 @@ class _Tables(NamedTuple):
         legal: [state, op], whether the op is legal on a slot in the state, a number made of stage and flags.
         enabled: [slot], the flag of slots that may be acted on.
         blueprints: [topology, blueprint], what may be germinated, NOOP alone where nothing may.
-        can_germinate: [topology], whether anything may.
+        can_germinate: [topology, 1], whether anything may.
         waits: [op], WAIT alone.
         first: [slot], the first slot alone.
     """
@@ -67,7 +68,7 @@ class _Tables(NamedTuple):
     legal: Bool[Tensor, "state op"]
     enabled: Int[Tensor, " slot"]
     blueprints: Bool[Tensor, "topology blueprint"]
-    can_germinate: Bool[Tensor, " topology"]
+    can_germinate: Bool[Tensor, "topology 1"]
     waits: Bool[Tensor, " op"]
     first: Bool[Tensor, " slot"]
 
@@ -112,7 +113,7 @@ def _make_tables(
         legal=table(_LEGAL[override]),
         enabled=table([2 ** (_NUM_FLAGS - 1) * (place in places) for place in range(len(slot_config))]),
         blueprints=table([[blueprint in found for blueprint in BlueprintAction] for found in shown]),
-        can_germinate=table([bool(found) for found in blueprints]),
+        can_germinate=table([[bool(found)] for found in blueprints]),
         waits=table([op is LifecycleOp.WAIT for op in LifecycleOp]),
         first=table([place == 0 for place in range(len(slot_config))]),
     )
@@ -201,15 +202,16 @@ def _legal_slots(
     columns: LegalityColumns, min_prune_age: int, tables: _Tables
 ) -> Bool[Tensor, "*batch op slot"]:
     """For every op, the slots on which it is legal; none for WAIT, which takes no slot."""
-    can_grow = _look_up(tables.can_germinate, columns.topology) & (columns.live_seeds < columns.seed_capacity)
+    has_room = (columns.live_seeds < columns.seed_capacity).unsqueeze(-1)
+    can_grow = _look_up(tables.can_germinate, columns.topology) & has_room
     state = columns.stage * 2**_NUM_FLAGS + tables.enabled
     state = state + columns.occupied
     state = state + (columns.alpha_mode == int(AlphaMode.HOLD)) * 2
     state = state + (columns.age_epochs >= min_prune_age) * 4
-    state = state + (can_grow * 8).unsqueeze(-1)
+    state = state + can_grow * 8
     return _look_up(tables.legal, state).movedim(-1, -2)
 
 
 def _look_up(table: Tensor, index: Int[Tensor, "*batch"]) -> Tensor:
     """The table's rows at these places; unlike indexing by brackets it refuses negative ones."""
-    return table.index_select(0, index.reshape(-1).long()).view((*index.shape, *table.shape[1:]))
+    return embedding(index.long(), table)
