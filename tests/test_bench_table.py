@@ -38,7 +38,7 @@ def raw_run() -> dict[str, object]:
         },
         "benchmarks": [
             {
-                "extra_info": {"row": row, "column": column, "torch": "2.15"},
+                "extra_info": {"table": "Work", "row": row, "column": column, "torch": "2.15"},
                 "stats": {"median": median, "iqr": 0.0, "rounds": 5, "iterations": 2},
             }
             for (row, column), median in medians.items()
@@ -49,8 +49,8 @@ def raw_run() -> dict[str, object]:
 def test_table_by_hand(tool: ModuleType) -> None:
     figures = tool.reduce_run(raw_run())
     assert "secret" not in json.dumps(figures)
-    assert tool.render_table(figures).splitlines() == [
-        "| | loop | ours |",
+    assert tool.render_tables(figures).splitlines() == [
+        "| Work | loop | ours |",
         "|---|---:|---:|",
         "| 1 x 3 | 2.5 s | 2 ms (1250x) |",
         "| 4 x 3 | 1 ms | 40 µs (25x) |",
@@ -71,4 +71,4 @@ def test_a_readme_gets_its_table_between_the_marks(tool: ModuleType) -> None:
 def test_the_readme_shows_the_committed_figures(tool: ModuleType, package: Path) -> None:
     figures = json.loads((package / tool.FIGURES).read_text(encoding="utf-8"))
     readme = (package / "README.md").read_text(encoding="utf-8")
-    assert tool.insert_table(readme, tool.render_table(figures)) == readme
+    assert tool.insert_table(readme, tool.render_tables(figures)) == readme

@@ -23,6 +23,7 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
         "machine": f"{processor}, one thread, {versions}",
         "results": [
             {
+                "table": each["extra_info"]["table"],
                 "row": each["extra_info"]["row"],
                 "column": each["extra_info"]["column"],
                 "median_s": each["stats"]["median"],
@@ -34,28 +35,26 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def render_table(figures: dict[str, Any]) -> str:
-    """The medians as Markdown; a column after the first also as how many times faster it is than that one."""
+def render_tables(figures: dict[str, Any]) -> str:
+    """The medians as Markdown, a table after the other; columns after the first also as ratios to that one."""
     results = figures["results"]
+    titles = dict.fromkeys(each["table"] for each in results)
+    tables = [_render([each for each in results if each["table"] == title], title) for title in titles]
+    note = f"Medians; in brackets how many times faster than the first column. {figures['machine']}."
+    return "\n\n".join([*tables, note])
+
+
+def _render(results: list[dict[str, Any]], title: str) -> str:
     columns = list(dict.fromkeys(each["column"] for each in results))
     medians = {(each["row"], each["column"]): each["median_s"] for each in results}
-    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for row in dict.fromkeys(each["row"] for each in results):
         reference = medians[row, columns[0]]
         cells = [_time(reference)]
-        cells += [
-            f"{_time(found)} ({_ratio(reference / found)})"
-            for column in columns[1:]
-            for found in [medians[row, column]]
-        ]
+        for column in columns[1:]:
+            cells.append(f"{_time(medians[row, column])} ({_ratio(reference / medians[row, column])})")
         lines.append(f"| {row} | {' | '.join(cells)} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Medians; in brackets how many times faster than the first column. {figures['machine']}.",
-        ]
-    )
+    return "\n".join(lines)
 
 
 def insert_table(text: str, table: str) -> str:
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {FIGURES} and the README")
     options = parser.parse_args()
     figures = reduce_run(json.loads(options.raw.read_text(encoding="utf-8")))
-    table = render_table(figures)
+    table = render_tables(figures)
     print(table)
     if options.write:
         (options.package / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

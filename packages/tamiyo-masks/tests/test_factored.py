@@ -182,3 +182,19 @@ def test_compiles_without_graph_breaks_and_maps() -> None:
     expected = run(*inputs)
     torch.testing.assert_close(torch.compile(run, fullgraph=True)(*inputs), expected)
     torch.testing.assert_close(torch.func.vmap(run)(*inputs), expected)
+
+
+@pytest.mark.compile
+def test_compiles_once_for_all_numbers_of_environments() -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(run, fullgraph=True, dynamic=True)
+
+    def check(count: int) -> None:
+        masks = ActionMasks(*(mask[:1].expand(count, *mask.shape[1:]) for mask in MASKS))
+        inputs = random_logits(count), masks, torch.rand(count, len(HEAD_NAMES))
+        torch.testing.assert_close(compiled(*inputs), run(*inputs))
+
+    check(7)  # unlike every other size: the compiler takes equal sizes to stay equal
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for count in (2, 11, 200):
+            check(count)

@@ -59,6 +59,7 @@ def test_features(
     slots = SlotConfig.for_grid(*grid)
     ways = contenders(make, num_envs, slots)
     torch.testing.assert_close(ways[name](), ways["list loop"](), atol=1e-6, rtol=0)
+    benchmark.extra_info["table"] = "Features of a batch, environments x slots"
     benchmark.extra_info["row"] = f"{num_envs} x {len(slots)}"
     benchmark.extra_info["column"] = name
     benchmark.extra_info["torch"] = torch.__version__

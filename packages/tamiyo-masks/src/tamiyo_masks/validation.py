@@ -29,16 +29,20 @@ def should_validate(wanted: bool | None) -> bool:
     return setting == "1"
 
 
-def check_rows(logits: Float[Tensor, "*batch choice"], mask: Bool[Tensor, "*batch choice"]) -> None:
-    """Check that every row can be drawn from.
+def check_rows(
+    what: str, logits: Float[Tensor, "*batch choice"], mask: Bool[Tensor, "*batch choice"]
+) -> None:
+    """Check that every row of a mask, which messages call `what`, can be drawn from.
 
     Raises:
         InvalidStateMachineError: naming the first row without a legal choice or with a legal logit that is not finite.
     """
     empty = ~mask.any(-1)
     if empty.any():
-        raise InvalidStateMachineError(f"row {empty.nonzero()[0].tolist()} of `mask` has no legal choice")
+        raise InvalidStateMachineError(f"row {empty.nonzero()[0].tolist()} of `{what}` has no legal choice")
     broken = mask & ~logits.isfinite()
     if broken.any():
         place = broken.nonzero()[0].tolist()
-        raise InvalidStateMachineError(f"legal logit at {place} is {float(logits[tuple(place)])}, not finite")
+        raise InvalidStateMachineError(
+            f"legal logit of `{what}` at {place} is {float(logits[tuple(place)])}, not finite"
+        )

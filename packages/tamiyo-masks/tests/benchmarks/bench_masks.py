@@ -49,6 +49,7 @@ def test_masks(benchmark: BenchmarkFixture, num_envs: int, grid: tuple[int, int]
     ways = contenders(num_envs, slots)
     for found, expected in zip(ways[name](), ways["loop reference"](), strict=True):
         assert torch.equal(found, expected)
+    benchmark.extra_info["table"] = "Masks of a batch, environments x slots"
     benchmark.extra_info["row"] = f"{num_envs} x {len(slots)}"
     benchmark.extra_info["column"] = name
     benchmark.extra_info["torch"] = torch.__version__

@@ -1,0 +1,143 @@
+"""The two ways to compute the heads are one distribution: equal values, gradients, draws, at every magnitude."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from masks_loop import random_states
+from scipy.stats import chisquare
+from torch import Tensor
+
+from leyline_types import (
+    HEAD_NAMES,
+    FactoredActions,
+    MaskSeedInfo,
+    SeedStage,
+    SlotConfig,
+    head_sizes,
+)
+from tamiyo_masks import ActionMasks, FactoredMaskedCategorical, compute_batch_masks
+from tamiyo_masks.factored import LARGEST_PADDED
+from tamiyo_masks.padded_heads import PaddedHeads
+from tamiyo_masks.separate_heads import SeparateHeads
+
+SLOT_CONFIGS = (SlotConfig(("r0c0",)), SlotConfig.default(), SlotConfig.for_grid(5, 5))
+FLOORS = tuple(0.1 * (name in ("op", "blueprint", "slot")) for name in HEAD_NAMES)
+
+
+def case(slots: SlotConfig, seed: int, num_envs: int = 12) -> tuple[Tensor, ActionMasks, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    masks = compute_batch_masks(
+        random_states(slots, num_envs, generator, 0.7), slots.slot_ids, slot_config=slots
+    )
+    logits = 3 * torch.randn(num_envs, sum(head_sizes(slots)), generator=generator)
+    return logits, masks, torch.rand(num_envs, len(HEAD_NAMES), generator=generator)
+
+
+@given(st.integers(0, 2**31), st.sampled_from(SLOT_CONFIGS), st.sampled_from([None, FLOORS]))
+def test_equal_values_draws_and_gradients(
+    seed: int, slots: SlotConfig, floors: tuple[float, ...] | None
+) -> None:
+    logits, masks, uniform = case(slots, seed)
+    found = []
+    for kind in (PaddedHeads, SeparateHeads):
+        own = logits.clone().requires_grad_()
+        heads = kind(own, masks, floors)
+        actions, log_probs, entropy = heads.draw(uniform), None, heads.entropy()
+        log_probs = heads.log_prob(actions)
+        (gradient,) = torch.autograd.grad((log_probs.sum() + entropy.sum()), own)
+        found.append((*actions, *heads.mode(), log_probs, entropy, gradient))
+    for padded, separate in zip(*found, strict=True):
+        torch.testing.assert_close(padded, separate, atol=1e-5, rtol=1e-5)
+        assert padded.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [LARGEST_PADDED, LARGEST_PADDED + 1])
+def test_the_size_of_the_batch_does_not_show(size: int) -> None:
+    """Each environment's results are those that it has alone."""
+    logits, masks, uniform = case(SlotConfig.default(), 0, size)
+    whole = FactoredMaskedCategorical(logits, masks)
+    actions = whole.sample(uniform=uniform)
+    for env in (0, size // 2, size - 1):
+        single = FactoredMaskedCategorical(logits[env], masks.at(env))
+        own = single.sample(uniform=uniform[env])
+        assert [int(head) for head in own] == [int(head[env]) for head in actions]
+        torch.testing.assert_close(single.joint_log_prob(own), whole.joint_log_prob(actions)[env])
+        torch.testing.assert_close(single.entropy(), whole.entropy()[env])
+
+
+@pytest.mark.parametrize("kind", [PaddedHeads, SeparateHeads])
+@pytest.mark.parametrize(
+    ("dtype", "big"),
+    [(torch.float32, 1e4), (torch.float32, 3e38), (torch.float16, 6.5e4), (torch.bfloat16, 3e38)],
+)
+def test_no_magnitude_lets_an_illegal_choice_win(
+    kind: type[PaddedHeads] | type[SeparateHeads], dtype: torch.dtype, big: float
+) -> None:
+    logits, masks, uniform = case(SlotConfig.default(), 1, 40)
+    legal = masks.flat()
+    own = torch.where(legal, -big, big).to(dtype).requires_grad_()
+    heads = kind(own, masks, None)
+    log_probs = heads.log_prob(heads.draw(uniform))
+    expected = kind(torch.zeros_like(logits), masks, None)
+    torch.testing.assert_close(log_probs, expected.log_prob(heads.draw(uniform)))
+    assert log_probs.dtype == torch.float32
+    assert (log_probs > -20).all()
+    (gradient,) = torch.autograd.grad(log_probs.sum() + heads.entropy().sum(), own)
+    assert gradient.isfinite().all()
+    assert not gradient[~legal].any()
+
+
+@pytest.mark.parametrize("count", [100, 20_000])
+def test_draws_follow_the_joint_probabilities(count: int) -> None:
+    """Every op and slot that can be drawn, as often as the joint says; 100 draws at a time or all at once."""
+    logits, _, _ = case(SlotConfig.default(), 3, 1)
+    states = {
+        "r0c0": None,
+        "r0c1": MaskSeedInfo(SeedStage.HOLDING, 3),
+        "r0c2": MaskSeedInfo(SeedStage.BLENDING, 3),
+    }
+    masks = compute_batch_masks([states], SlotConfig.default().slot_ids)
+    generator = torch.Generator().manual_seed(0)
+    drawn = []
+    for _ in range(20_000 // count):
+        many = FactoredMaskedCategorical(
+            logits.expand(count, -1), ActionMasks(*(mask.expand(count, *mask.shape[1:]) for mask in masks))
+        )
+        actions = many.sample(generator)
+        drawn.append(actions.op * 3 + actions.slot)
+    observed = torch.bincount(torch.cat(drawn), minlength=18)
+    op_probs = torch.where(masks.op[0], logits[0, -6:], -torch.inf).softmax(0)
+    expected = torch.zeros(18)
+    for op in range(6):
+        slots = torch.where(masks.slot_by_op[0, op], logits[0, :3], -torch.inf).softmax(0)
+        if op == 0:
+            slots = torch.tensor([1.0, 0.0, 0.0])  # WAIT takes no slot
+        expected[3 * op : 3 * op + 3] = op_probs[op] * slots
+    possible = expected > 0
+    assert (
+        possible.sum() == 1 + 1 + 2 + 2 + 1 + 1
+    )  # WAIT, GERMINATE, SET_ALPHA_TARGET, PRUNE, FOSSILIZE, ADVANCE
+    assert not observed[~possible].any()
+    counts, due = observed[possible].numpy(), (expected[possible] * 20_000).double().numpy()
+    assert chisquare(counts, due, sum_check=False).pvalue > 1e-3
+
+
+def test_validation_looks_at_every_head_and_op() -> None:
+    logits, masks, _ = case(SlotConfig.default(), 0, 3)
+    FactoredMaskedCategorical(logits, masks, validate=True)
+    for name in (*HEAD_NAMES, "slot_by_op"):
+        mask = getattr(masks, name).clone()
+        mask[1] = False
+        broken = masks._replace(**{name: mask})
+        FactoredMaskedCategorical(logits, broken)
+        with pytest.raises(ValueError, match=f"of `{name}` has no legal choice"):
+            FactoredMaskedCategorical(logits, broken, validate=True)
+
+
+def test_immutable() -> None:
+    logits, masks, _ = case(SlotConfig.default(), 0, 3)
+    distribution = FactoredMaskedCategorical(logits, masks)
+    with pytest.raises(AttributeError, match="immutable; cannot set 'masks'"):
+        distribution.masks = masks
+    assert isinstance(distribution.mode(), FactoredActions)
