@@ -20,6 +20,7 @@ from leyline_types import (
     Topology,
 )
 from tamiyo_masks.action_masks import ActionMasks
+from tamiyo_masks.constants import keep
 
 _DEFAULT_RULES = LegalityRules()
 
@@ -88,14 +89,12 @@ def _tables_for(
 ) -> _Tables:
     """The tables, kept between calls; copied to the device by the first one only."""
     key = (slot_ids, enabled_slots, enabled_blueprints, override, device)
-    found = _tables.get(key)
-    if found is None:
+
+    def make() -> _Tables:
         rules = LegalityRules(enabled_slots=enabled_slots, enabled_blueprints=enabled_blueprints)
-        with torch.inference_mode(False):
-            found = _make_tables(SlotConfig(slot_ids), rules, override, device)
-        if type(found.legal) is Tensor:  # while a graph is traced there are only stand-ins, not to be kept
-            _tables[key] = found
-    return found
+        return _make_tables(SlotConfig(slot_ids), rules, override, device)
+
+    return keep(_tables, key, make)
 
 
 def _make_tables(

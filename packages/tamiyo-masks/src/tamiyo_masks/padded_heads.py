@@ -13,6 +13,7 @@ from torch.nn.functional import embedding, pad
 
 from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp
 from tamiyo_masks.action_masks import ActionMasks
+from tamiyo_masks.constants import keep
 from tamiyo_masks.relevance import relevance
 from tamiyo_masks.softmax import (
     draw,
@@ -49,13 +50,7 @@ _layouts: dict[tuple[tuple[int, ...], torch.device], _Layout] = {}
 
 
 def _layout_of(sizes: tuple[int, ...], device: torch.device) -> _Layout:
-    found = _layouts.get((sizes, device))
-    if found is None:
-        with torch.inference_mode(False):
-            found = _make_layout(sizes, device)
-        if type(found.logit) is Tensor:  # while a graph is traced there are only stand-ins, not to be kept
-            _layouts[sizes, device] = found
-    return found
+    return keep(_layouts, (sizes, device), lambda: _make_layout(sizes, device))
 
 
 def _make_layout(sizes: tuple[int, ...], device: torch.device) -> _Layout:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from leyline_types import HEAD_NAMES, HEAD_RELEVANCE, LifecycleOp
+from tamiyo_masks.constants import keep
 
 # Plain tuples: the compiler cannot look into the read-only mapping.
 _RELEVANCE = tuple(tuple(name in HEAD_RELEVANCE[op] for name in HEAD_NAMES) for op in LifecycleOp)
@@ -16,13 +17,7 @@ _tables: dict[torch.device, Tensor] = {}
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def relevance_table(device: torch.device) -> Bool[Tensor, "op head"]:
     """`HEAD_RELEVANCE` on a device, kept between calls."""
-    found = _tables.get(device)
-    if found is None:
-        with torch.inference_mode(False):
-            found = torch.tensor(_RELEVANCE, device=device)
-        if type(found) is Tensor:  # while a graph is traced there are only stand-ins, not to be kept
-            _tables[device] = found
-    return found
+    return keep(_tables, device, lambda: torch.tensor(_RELEVANCE, device=device))
 
 
 def relevance(op: Int[Tensor, "*batch"]) -> Bool[Tensor, "*batch head"]:

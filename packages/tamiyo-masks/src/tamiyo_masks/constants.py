@@ -1,0 +1,25 @@
+"""Constant tensors that are made once per device and kept."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+_KeyT = TypeVar("_KeyT")
+_MadeT = TypeVar("_MadeT")
+
+
+def keep(cache: dict[_KeyT, _MadeT], key: _KeyT, make: Callable[[], _MadeT]) -> _MadeT:
+    """What the cache holds under a key, made at the first call: ordinary tensors, in inference mode or not.
+
+    While a graph is traced there are only stand-ins for tensors, which are not kept.
+    """
+    found = cache.get(key)
+    if found is None:
+        with torch.inference_mode(False):
+            found = make()
+        if all(type(leaf) is Tensor for leaf in tree_leaves(found) if isinstance(leaf, Tensor)):
+            cache[key] = found
+    return found
