@@ -111,9 +111,19 @@ def test_states_that_are_none_are_all_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"stage": None}, {"stage": 3.5}, {"seed_age_epochs": "2"}, {"seed_age_epochs": 2**70}]
+    "wrong",
+    [
+        {"stage": None},
+        {"stage": 3.5},
+        {"stage": 5},
+        {"stage": 77},
+        {"alpha_mode": 9},
+        {"seed_age_epochs": "2"},
+        {"seed_age_epochs": -1},
+        {"seed_age_epochs": 2**70},
+    ],
 )
-def test_states_of_other_types_are_named(wrong: dict[str, Any]) -> None:
+def test_one_wrong_state_is_named(wrong: dict[str, Any]) -> None:
     values: dict[str, Any] = {"stage": SeedStage.TRAINING, "seed_age_epochs": 1, **wrong}
     with pytest.raises(ValueError, match=f"environment 0, slot r0c1: {next(iter(wrong))} is "):
         compute_action_masks({**STATES, "r0c1": MaskSeedInfo(**values)}, ALL)
