@@ -9,7 +9,6 @@ from math import inf
 from typing import Final
 
 from leyline_types import (
-    HISTORY_LENGTH,
     BlueprintAction,
     SeedMetrics,
     SeedStateReport,
@@ -35,6 +34,7 @@ from tamiyo_features.sources import (
     TELEMETRY_SOURCES,
     Environment,
     SourceTable,
+    newest_points,
 )
 
 
@@ -82,7 +82,7 @@ def _check_history(where: str, history: object, rule: Rule) -> Iterator[Observat
     if isinstance(history, (str, bytes)) or not isinstance(history, Iterable):
         yield WrongTypeError(f"{where} is {history!r}, it must be a sequence of numbers, newest last")
         return
-    newest = tuple(history)[-HISTORY_LENGTH:]
+    newest = newest_points(history)
     for index, point in enumerate(newest):
         yield from _found(rule.find_problem(f"{where}[{index - len(newest)}]", point))
 

@@ -3,11 +3,11 @@
 These tables are all that packing reads, and all that it checks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from leyline_types import HISTORY_LENGTH, SeedStage, TaskConfig, TrainingSignals
 from tamiyo_features.errors import MissingValueError
@@ -26,6 +26,8 @@ from tamiyo_features.rules import (
     STAGE,
     Rule,
 )
+
+_PointT = TypeVar("_PointT")
 
 
 class Source(NamedTuple):
@@ -181,7 +183,7 @@ def _optional_signals(environment: Environment) -> Sequence[object]:
     """
     signals = environment.signals
     best: tuple[float | None, float] = (signals.metrics.best_val_loss, signals.metrics.best_val_accuracy)
-    curves = (_newest(signals.loss_history), _newest(signals.accuracy_history))
+    curves = (newest_points(signals.loss_history), newest_points(signals.accuracy_history))
     if best[0] is None or any(None in points for points in curves):
         raise MissingValueError
     unknown = (None,) * HISTORY_LENGTH
@@ -192,7 +194,8 @@ def _optional_signals(environment: Environment) -> Sequence[object]:
     )
 
 
-def _newest(history: Sequence[float]) -> tuple[float, ...]:
+def newest_points(history: Iterable[_PointT]) -> tuple[_PointT, ...]:
+    """The points that the columns hold, at most `HISTORY_LENGTH`."""
     return tuple(history)[-HISTORY_LENGTH:]
 
 

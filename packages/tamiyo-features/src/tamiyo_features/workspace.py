@@ -70,9 +70,8 @@ class FeatureWorkspace:
         dim = observation_schema(slot_config, telemetry=telemetry).dim
 
         def empty(*shape: int) -> Tensor:
-            with torch.inference_mode(
-                False
-            ):  # an inference tensor could not be written to outside of that mode
+            # An inference tensor could not be written to outside of that mode.
+            with torch.inference_mode(False):
                 return torch.empty(shape, dtype=precise, device=device)
 
         self.scratch = Scratch(

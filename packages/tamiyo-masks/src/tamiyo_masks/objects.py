@@ -91,7 +91,7 @@ def compute_action_masks(
         topology=topology,
         allow_governor_override=allow_governor_override,
     )
-    return ActionMasks(*(mask[0] for mask in batch))
+    return batch.at(0)
 
 
 def compute_batch_masks(

@@ -15,9 +15,8 @@ LOWEST: Final = -80.0
 
 _BELOW_ONE: Final = 1.0 - 2.0**-23  # times any float32 number above 0, this is less than that number
 
-_NEGLIGIBLE: Final = (
-    2e-35  # a little more than exp(LOWEST); taken off, it leaves exactly 0 where there is nothing
-)
+# A little more than exp(LOWEST); taken off, it leaves exactly 0 where there is nothing.
+_NEGLIGIBLE: Final = 2e-35
 
 
 def masked_log_softmax(
