@@ -1,21 +1,37 @@
-"""Legal by the masks <=> accepted by the hosts, for every op on every slot, all along episodes of random growth."""
+"""Legal by the masks <=> accepted by the hosts, in random states and all along an episode of growth."""
 
 import itertools
 from collections.abc import Iterator
 
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kasmina_hosts import DigitsTask, Gates, HostConfig, HostPopulation, built_blueprints
+from kasmina_hosts import (
+    DigitsTask,
+    Gates,
+    HostConfig,
+    HostPopulation,
+    Lifecycle,
+    SlotRules,
+    built_blueprints,
+    empty_lifecycle,
+    is_legal,
+)
 from leyline_types import (
+    AlphaMode,
     BlueprintAction,
     FactoredAction,
     FactoredActions,
     LegalityRules,
     LifecycleOp,
+    SeedStage,
+    SlotConfig,
     TempoAction,
+    Topology,
     germinable_blueprints,
 )
-from tamiyo_masks import action_masks
+from tamiyo_masks import LegalityColumns, action_masks, masks_from_columns
 
 EPOCHS = 8
 NUM_OPS, NUM_SLOTS = len(LifecycleOp), 3
@@ -85,6 +101,72 @@ def test_masks_and_hosts_agree() -> None:
     # The past must have reached states in which each op is legal, and states in which it is not.
     assert {op for op, legal in seen if legal} == set(LifecycleOp)
     assert {op for op, legal in seen if not legal} == set(LifecycleOp) - {LifecycleOp.WAIT}
+
+
+def random_life(seed: int, num_hosts: int) -> Lifecycle:
+    """Hosts with seeds in every stage, of ages 0 to 4, with every alpha mode, and empty slots."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(choices: int) -> torch.Tensor:
+        return torch.randint(0, choices, (num_hosts, NUM_SLOTS), generator=generator)
+
+    stages = torch.tensor([int(stage) for stage in SeedStage if stage is not SeedStage.UNKNOWN])
+    stage = torch.where(draw(3) == 0, int(SeedStage.DORMANT), stages[draw(len(stages))])
+    empty = stage == SeedStage.DORMANT
+    life = empty_lifecycle(num_hosts, NUM_SLOTS)._replace(stage=stage)
+    return life.where(~empty, age=draw(5), alpha_mode=draw(len(AlphaMode)))
+
+
+@given(
+    st.integers(0, 2**31),
+    st.builds(
+        LegalityRules,
+        enabled_slots=st.sampled_from([None, ("r0c1",), ("r0c0", "r0c2")]),
+        enabled_blueprints=st.sampled_from([None, (BlueprintAction.NORM, BlueprintAction.LORA)]),
+        min_prune_age=st.integers(0, 3),
+        allow_governor_override=st.booleans(),
+        sequential_development=st.booleans(),
+    ),
+    st.integers(1, NUM_SLOTS),
+    st.sampled_from(Topology),
+)
+@settings(deadline=None)
+def test_any_action_in_any_state_is_legal_for_both_or_for_neither(
+    seed: int, rules: LegalityRules, capacity: int, topology: Topology
+) -> None:
+    """Every op on every slot with every blueprint, in random states under random rules."""
+    actions = torch.tensor(
+        list(itertools.product(range(NUM_OPS), range(NUM_SLOTS), range(len(BlueprintAction))))
+    )
+    states = random_life(seed, 12)
+    life = Lifecycle(*(column.repeat_interleave(len(actions), 0) for column in states))
+    op, slot, blueprint = actions.repeat(12, 1).unbind(1)
+    slots = SlotConfig.default()
+    columns = LegalityColumns(
+        occupied=life.occupied,
+        stage=life.stage,
+        age_epochs=life.age,
+        alpha_mode=life.alpha_mode,
+        live_seeds=life.live.sum(1),
+        seed_capacity=torch.full_like(op, capacity),
+        topology=torch.full_like(op, topology.code),
+    )
+    masks = masks_from_columns(columns, slots, rules)
+    host = torch.arange(len(op))
+    expected = masks.op[host, op]
+    expected &= masks.slot_by_op[host, op, slot] | (op == LifecycleOp.WAIT)
+    expected &= masks.blueprint[host, blueprint] | (op != LifecycleOp.GERMINATE)
+
+    enabled = torch.tensor(
+        [rules.enabled_slots is None or slot_id in rules.enabled_slots for slot_id in slots]
+    )
+    zero = torch.zeros_like(op)
+    accepted = is_legal(
+        life,
+        FactoredActions(slot, blueprint, zero, zero, zero, zero, zero, op),
+        SlotRules(enabled, capacity, rules.blueprints(topology), rules),
+    )
+    assert torch.equal(accepted, expected)
 
 
 def test_blueprint_masks() -> None:

@@ -6,6 +6,7 @@ import torch
 
 from leyline_types import (
     ACTION_HEADS,
+    DEVELOPING_STAGES,
     OP_RULES,
     AlphaMode,
     BlueprintAction,
@@ -55,7 +56,9 @@ def loop(
     """The reference: writes each element of `out`, one after another."""
     blueprints = rules.blueprints(topology)
     for env, states in enumerate(batch):
+        developing = any(state is not None and state.stage in DEVELOPING_STAGES for state in states.values())
         can_grow = live_seeds[env] < capacity and bool(blueprints)
+        can_grow = can_grow and not (rules.sequential_development and developing)
         open_slots = [False] * len(slots)
         for op in LifecycleOp:
             row = [is_legal(op, states[at], at, can_grow=can_grow, rules=rules) for at in slots]

@@ -1,12 +1,15 @@
 """The joint distribution is exact: it sums to 1 over the legal actions, and acting and evaluating agree."""
 
 import itertools
+import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from masks_loop import random_states
 from torch import Tensor
+from torch.distributions import Categorical
 
 from leyline_types import (
     HEAD_NAMES,
@@ -24,8 +27,14 @@ from tamiyo_masks import (
     FactoredMaskedCategorical,
     InvalidStateMachineError,
     LegalityColumns,
+    MaskedCategorical,
+    compute_batch_masks,
+    invalid_rows,
     masks_from_columns,
 )
+from tamiyo_masks.factored import LARGEST_PADDED
+
+OP = LifecycleOp
 
 SLOTS = SlotConfig.for_grid(1, 2)
 SIZES = head_sizes(SLOTS)
@@ -55,34 +64,112 @@ def random_logits(count: int, seed: int = 0, scale: float = 2.0) -> Tensor:
 MASKS = masks_of([[1, 1], [1, 6], [3, 4], [7, 7], [6, 4]])
 
 
-@pytest.mark.parametrize("floors", [None, {"op": 0.2, "slot": 0.1, "blueprint": 0.3}])
-def test_probabilities_of_all_legal_actions_sum_to_one(floors: dict[str, float] | None) -> None:
-    masks = masks_of([[1, 6]])
-    logits = random_logits(1).double()
-    total, legal_actions = 0.0, 0
+def every_action(slots: SlotConfig) -> FactoredActions[Tensor]:
+    """Every canonical action, legal or not: all choices of the heads that matter for the op, 0 at the others."""
+    sizes = dict(zip(HEAD_NAMES, head_sizes(slots), strict=True))
+    actions: list[tuple[int, ...]] = []
     for op in LifecycleOp:
-        if not masks.op[0, op]:
-            continue
-        choices = [
-            range(1) if name not in HEAD_RELEVANCE[op]
-            else [int(op)] if name == "op"
-            else masks.slot_by_op[0, op].nonzero().flatten().tolist() if name == "slot"
-            else getattr(masks, name)[0].nonzero().flatten().tolist()
-            for name in HEAD_NAMES
-        ]  # fmt: skip
-        combinations = torch.tensor(list(itertools.product(*choices)))
-        count = len(combinations)
-        distribution = FactoredMaskedCategorical(
-            logits.expand(count, -1),
-            ActionMasks(*(mask.expand(count, *mask.shape[1:]) for mask in masks)),
-            floors=floors,
+        used = HEAD_RELEVANCE[op] - {"op"}
+        choices = [range(sizes[name] if name in used else 1) for name in HEAD_NAMES[:-1]]
+        actions += [(*chosen, int(op)) for chosen in itertools.product(*choices)]
+    return FactoredActions(*torch.tensor(actions).T)
+
+
+@pytest.mark.parametrize("floors", [None, {"op": 0.2, "slot": 0.1, "blueprint": 0.3}])
+@pytest.mark.parametrize("num_slots", [1, 2, 3])
+@given(st.integers(0, 2**31))
+@settings(max_examples=10)
+def test_the_joint_is_a_distribution_over_the_legal_actions(
+    floors: dict[str, float] | None, num_slots: int, seed: int
+) -> None:
+    """Enumerated: probabilities sum to 1, are 0 for illegal actions alone, and their entropy is `entropy`."""
+    slots = SlotConfig.for_grid(1, num_slots)
+    generator = torch.Generator().manual_seed(seed)
+    states = random_states(slots, 1, generator, 0.6)
+    masks = compute_batch_masks(states, slots.slot_ids, slot_config=slots, max_seeds=num_slots)
+    logits = torch.randn(1, sum(head_sizes(slots)), generator=generator, dtype=torch.float64)
+    actions = every_action(slots)
+    count = len(actions.op)
+    distribution = FactoredMaskedCategorical(
+        logits.expand(count, -1),
+        ActionMasks(*(mask.expand(count, *mask.shape[1:]) for mask in masks)),
+        floors=floors,
+    )
+    log_probs = distribution.log_prob(actions)
+    legal = masks.op[0, actions.op]
+    for name, chosen in zip(HEAD_NAMES[:-1], actions, strict=False):
+        used = torch.tensor([name in HEAD_RELEVANCE[op] for op in LifecycleOp])[actions.op]
+        allowed = (
+            masks.slot_by_op[0, actions.op, chosen] if name == "slot" else getattr(masks, name)[0, chosen]
         )
-        total += float(distribution.joint_log_prob(FactoredActions(*combinations.T)).exp().sum())
-        legal_actions += count
-    assert (
-        legal_actions == 1 + 1 * 2 * 4 * 3 * 3 + 1 * 4 * 3 * 4 * 3 + 1 * 4 * 3 + 1
-    )  # no ADVANCE from 1 and 6
-    assert total == pytest.approx(1.0)
+        legal &= allowed | ~used
+    assert torch.equal(log_probs.isfinite(), legal)
+    assert float(log_probs.exp().sum()) == pytest.approx(1.0)
+    entropy = -(log_probs[legal].exp() * log_probs[legal]).sum()
+    torch.testing.assert_close(distribution.entropy(), entropy.expand(count))
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20)
+def test_heads_equal_categoricals_under_the_masks_that_the_op_gives(seed: int) -> None:
+    """Values and gradients, against `torch.distributions` on the legal subset of each head."""
+    logits = random_logits(5, seed).double().requires_grad_()
+    distribution = FactoredMaskedCategorical(logits, MASKS)
+    actions = distribution.sample(torch.Generator().manual_seed(seed))
+    log_probs, given_masks = distribution.head_log_probs(actions), distribution.masks_given(actions.op)
+    entropies = distribution.head_entropies(actions.op, normalized=False)
+    normalized = distribution.head_entropies(actions.op)
+    for head, (head_logits, mask, action) in enumerate(
+        zip(logits.split(SIZES, dim=-1), given_masks, actions, strict=True)
+    ):
+        for env in range(5):
+            subset = mask[env].nonzero().flatten()
+            reference = Categorical(logits=head_logits[env, subset])
+            expected = reference.log_prob((subset == action[env]).nonzero()[0, 0])
+            torch.testing.assert_close(log_probs[env, head], expected)
+            torch.testing.assert_close(entropies[env, head], reference.entropy())
+            largest = math.log(len(subset)) if len(subset) > 1 else 1.0
+            torch.testing.assert_close(normalized[env, head], reference.entropy() / largest)
+            (found,) = torch.autograd.grad(log_probs[env, head], logits, retain_graph=True)
+            (due,) = torch.autograd.grad(expected, logits, retain_graph=True)
+            torch.testing.assert_close(found, due)
+
+
+def test_masks_given_are_those_of_the_draw() -> None:
+    ops = torch.tensor([OP.GERMINATE, OP.FOSSILIZE, OP.WAIT, OP.WAIT, OP.PRUNE])
+    given_masks = FactoredMaskedCategorical(random_logits(5), MASKS).masks_given(ops)
+    assert given_masks.slot.tolist() == [
+        [True, True],
+        [False, True],
+        [True, False],
+        [True, False],
+        [True, True],
+    ]
+    assert torch.equal(given_masks.blueprint[0], MASKS.blueprint[0])
+    assert torch.equal(given_masks.op, MASKS.op)
+    for name in ("blueprint", "style", "tempo", "alpha_target", "alpha_speed", "alpha_curve"):
+        assert getattr(given_masks, name)[2:4, 0].all()
+        assert getattr(given_masks, name)[2:4].sum() == 2
+
+
+def test_a_floor_keeps_a_hopeless_choice_possible_and_its_gradient_alive() -> None:
+    logits = torch.zeros(1, sum(SIZES))
+    logits[0, -len(OP) + OP.GERMINATE] = -12.0
+    germinate = FactoredActions(*(torch.zeros(1, dtype=torch.long) for _ in HEAD_NAMES))._replace(
+        op=torch.tensor([int(OP.GERMINATE)]), blueprint=torch.tensor([int(BlueprintAction.NORM)])
+    )
+    masks = masks_of([[1, 1]])  # WAIT and GERMINATE
+    found = []
+    for floors in (None, {"op": 0.1}):
+        own = logits.clone().requires_grad_()
+        log_prob = FactoredMaskedCategorical(own, masks, floors=floors).head_log_probs(germinate)[0, -1]
+        (gradient,) = torch.autograd.grad(log_prob, own)
+        found.append((float(log_prob.detach().exp()), float(gradient[0, -len(OP) + OP.GERMINATE])))
+    (bare, _), (mixed, slope) = found
+    assert mixed == pytest.approx(0.9 * bare + 0.1 / 2)
+    # d log((1 - f) p + f / n) / d logit = (1 - f) p (1 - p) / ((1 - f) p + f / n)
+    assert slope == pytest.approx(0.9 * bare * (1 - bare) / mixed, rel=1e-4)
+    assert slope > 0
 
 
 @given(st.integers(0, 2**31))
@@ -99,25 +186,29 @@ def test_samples_are_legal_and_canonical(seed: int) -> None:
                     assert choice == 0
                 elif name != "slot":
                     assert getattr(MASKS, name)[env, choice]
-        assert distribution.joint_log_prob(actions).isfinite().all()
+        assert distribution.log_prob(actions).isfinite().all()
 
 
-def test_acting_and_evaluating_agree_bit_for_bit() -> None:
-    logits = random_logits(5)
-    acting = FactoredMaskedCategorical(logits, MASKS)
-    actions = acting.sample(torch.Generator().manual_seed(0))
-    evaluating = FactoredMaskedCategorical(logits.clone(), ActionMasks(*(mask.clone() for mask in MASKS)))
-    for acted, evaluated in zip(acting.log_prob(actions), evaluating.log_prob(actions), strict=True):
-        assert torch.equal(acted, evaluated)
+@pytest.mark.parametrize("count", [1, 5, LARGEST_PADDED, LARGEST_PADDED + 1, 400])
+def test_acting_and_evaluating_agree_bit_for_bit(count: int) -> None:
+    masks = ActionMasks(*(mask.repeat(count // 5 + 1, *[1] * (mask.ndim - 1))[:count] for mask in MASKS))
+    logits = random_logits(count)
+    actions, acted = FactoredMaskedCategorical(logits, masks).sample_and_head_log_probs(
+        torch.Generator().manual_seed(0)
+    )
+    evaluating = FactoredMaskedCategorical(logits.clone(), ActionMasks(*(mask.clone() for mask in masks)))
+    assert torch.equal(acted, evaluating.head_log_probs(actions))
+    assert torch.equal(acted.sum(-1), evaluating.log_prob(actions))
+    again = FactoredMaskedCategorical(logits, masks).sample(torch.Generator().manual_seed(0))
+    assert all(torch.equal(a, b) for a, b in zip(again, actions, strict=True))
 
 
 def test_heads_that_do_not_matter_have_log_probability_zero_and_no_gradient() -> None:
     logits = random_logits(5).requires_grad_()
     distribution = FactoredMaskedCategorical(logits, MASKS)
     waits = FactoredActions(*(torch.zeros(5, dtype=torch.long) for _ in HEAD_NAMES))
-    log_probs = distribution.log_prob(waits)
-    assert all(not value.any() for name, value in zip(HEAD_NAMES, log_probs, strict=True) if name != "op")
-    (gradient,) = torch.autograd.grad(distribution.joint_log_prob(waits).sum(), logits)
+    assert not distribution.head_log_probs(waits)[:, :-1].any()
+    (gradient,) = torch.autograd.grad(distribution.log_prob(waits).sum(), logits)
     assert not gradient[:, : -SIZES[-1]].any()
     assert gradient.isfinite().all()
 
@@ -127,22 +218,43 @@ def test_illegal_actions_have_probability_zero() -> None:
     zero = torch.zeros(1, dtype=torch.long)
     nothing = FactoredActions(*(zero for _ in HEAD_NAMES))
     germinate = nothing._replace(op=zero + LifecycleOp.GERMINATE, blueprint=zero + BlueprintAction.NORM)
-    assert distribution.joint_log_prob(germinate).isfinite()
+    assert distribution.log_prob(germinate).isfinite()
     advance = nothing._replace(op=zero + LifecycleOp.ADVANCE)
     wrong_slot = germinate._replace(slot=zero + 1)
     wrong_blueprint = germinate._replace(blueprint=zero + BlueprintAction.CONV_HEAVY)
     for action in (advance, wrong_slot, wrong_blueprint):
-        assert distribution.joint_log_prob(action).item() == -torch.inf
+        assert distribution.log_prob(action).item() == -torch.inf
 
 
-def test_entropy_is_normalised_over_the_heads_that_could_matter() -> None:
-    uniform = FactoredMaskedCategorical(torch.zeros(5, sum(SIZES)), MASKS).entropy()
-    assert uniform.max() <= 1.0 + 1e-6
-    assert uniform[3] == 0.0  # both slots fossilized: nothing to decide
-    one = FactoredMaskedCategorical(torch.zeros(1, sum(SIZES)), masks_of([[1, 1]])).entropy()
-    assert one.item() == pytest.approx(1.0)
-    decided = FactoredMaskedCategorical(random_logits(5, scale=200.0), MASKS).entropy()
-    assert (decided <= uniform).all()
+def test_the_regularizer_is_the_mean_over_the_heads_that_could_matter() -> None:
+    logits = random_logits(5)
+    found = FactoredMaskedCategorical(logits, MASKS).regularizer_entropy()
+    for env in range(5):
+        legal_ops = [op for op in LifecycleOp if MASKS.op[env, op]]
+        heads = [
+            MaskedCategorical(head_logits[env], getattr(MASKS, name)[env]).entropy()
+            for name, head_logits in zip(HEAD_NAMES, logits.split(SIZES, dim=-1), strict=True)
+            if any(name in HEAD_RELEVANCE[op] for op in legal_ops)
+        ]
+        torch.testing.assert_close(found[env], torch.stack(heads).mean())
+    assert found[3] == 0.0  # both slots fossilized: nothing to decide
+    undecided = FactoredMaskedCategorical(torch.zeros(5, sum(SIZES)), MASKS).regularizer_entropy()
+    assert undecided[0].item() == pytest.approx(1.0)
+
+
+def test_invalid_rows_are_found_without_reading_a_value() -> None:
+    logits = random_logits(5)
+    assert not invalid_rows(logits, MASKS).any()
+    broken = logits.clone()
+    broken[1, MASKS.flat()[1].nonzero()[0, 0]] = torch.inf
+    broken[2, MASKS.flat()[2].logical_not().nonzero()[0, 0]] = torch.nan  # illegal: of no account
+    slots = MASKS.slot_by_op.clone()
+    slots[3, OP.PRUNE] = False  # not legal there
+    slots[4, OP.PRUNE] = False
+    masks = MASKS._replace(slot_by_op=slots)
+    assert invalid_rows(broken, masks).tolist() == [False, True, False, False, True]
+    on_meta = invalid_rows(broken.to("meta"), masks.to("meta"))  # where a read would fail
+    assert on_meta.shape == (5,)
 
 
 def test_given_numbers_replace_the_generator() -> None:
@@ -167,10 +279,18 @@ def test_refusals_name_both_sides() -> None:
 
 def run(
     logits: Tensor, masks: ActionMasks, uniform: Tensor
-) -> tuple[FactoredActions[Tensor], FactoredActions[Tensor], Tensor]:
+) -> tuple[FactoredActions[Tensor], dict[str, Tensor]]:
     distribution = FactoredMaskedCategorical(logits, masks)
-    actions = distribution.sample(uniform=uniform)
-    return actions, distribution.log_prob(actions), distribution.entropy()
+    actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
+    found = {
+        "log_probs": log_probs,
+        "log_prob": distribution.log_prob(distribution.mode()),
+        "entropy": distribution.entropy(),
+        "head_entropies": distribution.head_entropies(actions.op),
+        "regularizer": distribution.regularizer_entropy(),
+        "invalid": invalid_rows(logits, masks),
+    }
+    return actions, found | distribution.masks_given(actions.op)._asdict()
 
 
 def test_compiles_without_graph_breaks_and_maps() -> None:

@@ -1,20 +1,24 @@
 """Masks: by hand, against a plain loop over the table, and the shapes that users meet."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from masks_loop import States, empty_masks, loop, random_states
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from leyline_types import (
     ACTION_HEADS,
-    OP_RULES,
+    DEVELOPING_STAGES,
     AlphaMode,
     BlueprintAction,
     LegalityRules,
     LifecycleOp,
+    MaskSeedInfo,
     Observation,
     SeedStage,
     SignalColumns,
@@ -121,63 +125,60 @@ def test_enabled_blueprints() -> None:
     assert legal([1, 1, 1], nothing_fits) == {"WAIT": [0]}
 
 
-def loop_reference(c: LegalityColumns, rules: LegalityRules) -> list[list[list[bool]]]:
-    """[env][op][slot], element by element from the table."""
-    result = []
-    for env in range(len(c.stage)):
-        rows = []
-        for op in OP:
-            rule, row = OP_RULES[op], []
-            for slot, slot_id in enumerate(SLOTS):
-                ok = rule.stages is not None and int(c.stage[env, slot]) in rule.stages
-                ok = ok and (rules.enabled_slots is None or slot_id in rules.enabled_slots)
-                ok = ok and bool(c.occupied[env, slot]) != rule.needs_empty_slot
-                if rule.needs_hold and not (op is OP.PRUNE and rules.allow_governor_override):
-                    ok = ok and int(c.alpha_mode[env, slot]) == AlphaMode.HOLD
-                if rule.needs_min_age:
-                    ok = ok and int(c.age_epochs[env, slot]) >= rules.min_prune_age
-                if rule.needs_capacity:
-                    ok = ok and int(c.live_seeds[env]) < int(c.seed_capacity[env])
-                row.append(ok)
-            rows.append(row)
-        result.append(rows)
-    return result
+def columns_of(batch: list[States], live: list[int], capacity: int, topology: Topology) -> LegalityColumns:
+    """The states as `tamiyo_masks` reads them."""
+    places = [[states[slot_id] for slot_id in SLOTS] for states in batch]
+
+    def each(read: Callable[[MaskSeedInfo], int], empty: int) -> torch.Tensor:
+        return torch.tensor([[empty if state is None else read(state) for state in row] for row in places])
+
+    return LegalityColumns(
+        occupied=each(lambda state: 1, 0).bool(),
+        stage=each(lambda state: int(state.stage), int(SeedStage.DORMANT)),
+        age_epochs=each(lambda state: state.seed_age_epochs, 0),
+        alpha_mode=each(lambda state: int(state.alpha_mode), 0),
+        live_seeds=torch.tensor(live),
+        seed_capacity=torch.full((len(batch),), capacity),
+        topology=torch.full((len(batch),), topology.code),
+    )
+
+
+RULES = st.builds(
+    LegalityRules,
+    enabled_slots=st.sampled_from([None, ("r0c0",), ("r0c2", "r0c1")]),
+    enabled_blueprints=st.sampled_from([None, (BlueprintAction.NORM,), (BlueprintAction.LORA,)]),
+    min_prune_age=st.integers(0, 3),
+    allow_governor_override=st.booleans(),
+    sequential_development=st.booleans(),
+)
 
 
 @given(
     st.integers(0, 2**31),
-    st.sampled_from([None, ("r0c0",), ("r0c2", "r0c1")]),
-    st.integers(0, 3),
-    st.booleans(),
+    RULES,
+    st.lists(st.integers(0, 3), min_size=6, max_size=6),
+    st.integers(1, 3),
+    st.sampled_from(Topology),
 )
-def test_equals_a_loop_over_the_table(
-    seed: int, enabled: tuple[str, ...] | None, age: int, override: bool
+def test_equals_the_loop_over_the_table(
+    seed: int, rules: LegalityRules, live: list[int], capacity: int, topology: Topology
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(high: int, *shape: int) -> torch.Tensor:
-        return torch.randint(0, high, shape, generator=generator)
-
-    stage = torch.tensor([int(stage) for stage in SeedStage])[draw(10, 6, 3)]
-    c = LegalityColumns(
-        (stage != 1) & (draw(5, 6, 3) > 0),
-        stage,
-        draw(4, 6, 3),
-        draw(3, 6, 3),
-        draw(4, 6),
-        1 + draw(3, 6),
-        draw(2, 6),
-    )
-    rules = LegalityRules(enabled_slots=enabled, min_prune_age=age, allow_governor_override=override)
-    masks = masks_from_columns(c, SLOTS, rules)
-    expected = torch.tensor(loop_reference(c, rules))
-    assert torch.equal(masks.op[:, 1:], expected.any(-1)[:, 1:])
-    assert masks.op[:, OP.WAIT].all()
-    allowed = expected.any(-1)
-    assert torch.equal(masks.slot_by_op[allowed], expected[allowed])
+    batch = random_states(SLOTS, 6, torch.Generator().manual_seed(seed), 0.6)
+    masks = masks_from_columns(columns_of(batch, live, capacity, topology), SLOTS, rules)
+    expected = loop(batch, live, capacity, SLOTS, topology, rules, empty_masks(6, SLOTS))
+    for name, found, due in zip(ActionMasks._fields, masks, expected, strict=True):
+        assert torch.equal(found, due), name
     assert all(mask.any(-1).all() for mask in masks), "every row can be drawn from"
-    union = expected.any(1)
-    assert torch.equal(masks.slot[union.any(-1)], union[union.any(-1)])
+
+
+def test_one_seed_at_a_time() -> None:
+    one = LegalityRules(sequential_development=True)
+    for stage in SeedStage:
+        may_germinate = "GERMINATE" in legal([1, int(stage), 7], one)
+        assert may_germinate == (stage not in DEVELOPING_STAGES)
+        assert "GERMINATE" in legal([1, int(stage), 7])
+    # A seed in a slot that is not enabled is in development all the same.
+    assert "GERMINATE" not in legal([1, 3, 7], replace(one, enabled_slots=("r0c0",)))
 
 
 def test_an_observation_s_own_columns_are_read() -> None:

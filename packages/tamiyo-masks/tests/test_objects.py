@@ -31,6 +31,12 @@ def test_seed_limit() -> None:
     assert compute_action_masks(STATES, ALL, total_seeds=99, max_seeds=0).op[LifecycleOp.GERMINATE]
 
 
+def test_one_seed_at_a_time() -> None:
+    assert not compute_action_masks(STATES, ALL, sequential_development=True).op[LifecycleOp.GERMINATE]
+    resting = {**dict.fromkeys(ALL), "r0c1": MaskSeedInfo(SeedStage.FOSSILIZED, 3)}
+    assert compute_action_masks(resting, ALL, sequential_development=True).op[LifecycleOp.GERMINATE]
+
+
 def test_batch_is_its_environments() -> None:
     other = {**STATES, "r0c0": MaskSeedInfo(SeedStage.BLENDING, 2, AlphaMode.UP)}
     batch = compute_batch_masks([STATES, other], ALL, total_seeds_list=[2, 3], max_seeds=3)

@@ -43,10 +43,13 @@ def test_equal_values_draws_and_gradients(
     for kind in (PaddedHeads, SeparateHeads):
         own = logits.clone().requires_grad_()
         heads = kind(own, masks, floors)
-        actions, log_probs, entropy = heads.draw(uniform), None, heads.entropy()
-        log_probs = heads.log_prob(actions)
-        (gradient,) = torch.autograd.grad((log_probs.sum() + entropy.sum()), own)
-        found.append((*actions, *heads.mode(), log_probs, entropy, gradient))
+        actions, log_probs = heads.draw(uniform)
+        assert torch.equal(heads.log_probs(actions), log_probs)
+        values = [heads.op_probs, log_probs]
+        for normalized in (True, False):
+            values += [heads.head_entropy(normalized=normalized), heads.slot_entropy(normalized=normalized)]
+        (gradient,) = torch.autograd.grad(torch.cat(values[1:], dim=-1).sum(), own)
+        found.append((*actions, *heads.mode(), *values, gradient))
     for padded, separate in zip(*found, strict=True):
         torch.testing.assert_close(padded, separate, atol=1e-5, rtol=1e-5)
         assert padded.isfinite().all()
@@ -62,8 +65,9 @@ def test_the_size_of_the_batch_does_not_show(size: int) -> None:
         single = FactoredMaskedCategorical(logits[env], masks.at(env))
         own = single.sample(uniform=uniform[env])
         assert [int(head) for head in own] == [int(head[env]) for head in actions]
-        torch.testing.assert_close(single.joint_log_prob(own), whole.joint_log_prob(actions)[env])
+        torch.testing.assert_close(single.log_prob(own), whole.log_prob(actions)[env])
         torch.testing.assert_close(single.entropy(), whole.entropy()[env])
+        torch.testing.assert_close(single.regularizer_entropy(), whole.regularizer_entropy()[env])
 
 
 @pytest.mark.parametrize("kind", [PaddedHeads, SeparateHeads])
@@ -78,12 +82,12 @@ def test_no_magnitude_lets_an_illegal_choice_win(
     legal = masks.flat()
     own = torch.where(legal, -big, big).to(dtype).requires_grad_()
     heads = kind(own, masks, None)
-    log_probs = heads.log_prob(heads.draw(uniform))
+    actions, log_probs = heads.draw(uniform)
     expected = kind(torch.zeros_like(logits), masks, None)
-    torch.testing.assert_close(log_probs, expected.log_prob(heads.draw(uniform)))
+    torch.testing.assert_close(log_probs, expected.log_probs(actions))
     assert log_probs.dtype == torch.float32
     assert (log_probs > -20).all()
-    (gradient,) = torch.autograd.grad(log_probs.sum() + heads.entropy().sum(), own)
+    (gradient,) = torch.autograd.grad(log_probs.sum() + heads.head_entropy(normalized=True).sum(), own)
     assert gradient.isfinite().all()
     assert not gradient[~legal].any()
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from kasmina_hosts.gates import GateInputs, Gates
 from kasmina_hosts.lifecycle import Lifecycle, in_stages, prune_now
 from leyline_types import (
+    DEVELOPING_STAGES,
     OP_RULES,
     AlphaCurveAction,
     AlphaMode,
@@ -38,7 +39,7 @@ class SlotRules(NamedTuple):
         enabled: slots that may be acted on, [slot].
         capacity: live seeds that a host may hold.
         blueprints: what may be germinated.
-        rules: least age to prune, governor's override.
+        rules: least age to prune, governor's override, development of one seed at a time.
     """
 
     enabled: Bool[Tensor, " slot"]
@@ -68,6 +69,8 @@ def is_legal(state: Lifecycle, actions: FactoredActions[Tensor], slots: SlotRule
         )
     )
     has_capacity = state.live.sum(1) < slots.capacity
+    if slots.rules.sequential_development:
+        has_capacity = has_capacity & ~in_stages(state.stage, tuple(DEVELOPING_STAGES)).any(1)
     legal = torch.zeros_like(has_capacity)
     for op, rule in OP_RULES.items():
         if rule.stages is None:

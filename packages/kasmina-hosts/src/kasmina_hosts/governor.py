@@ -9,10 +9,7 @@ from torch import Tensor
 from kasmina_hosts.epoch import EpochResult, Score
 from kasmina_hosts.lifecycle import Lifecycle, in_stages, prune_now
 from kasmina_hosts.network import HostNetworks
-from leyline_types import OP_RULES, LifecycleOp
-
-REMOVABLE = tuple(OP_RULES[LifecycleOp.PRUNE].stages or ())
-"""Stages from which a seed can be pruned."""
+from leyline_types import DEVELOPING_STAGES
 
 
 class Snapshot(NamedTuple):
@@ -47,7 +44,7 @@ def roll_back(
                 tensor[diverged] = snapshot.tensors[id(tensor)][diverged]
             else:
                 tensor[diverged] = 0.0
-    candidates = in_stages(life.stage, REMOVABLE) & diverged[:, None]
+    candidates = in_stages(life.stage, tuple(DEVELOPING_STAGES)) & diverged[:, None]
     age = torch.where(candidates, life.age, torch.iinfo(torch.long).max)
     youngest = torch.arange(life.stage.shape[1]) == age.argmin(1)[:, None]
     removed = candidates & youngest

@@ -43,12 +43,20 @@ from leyline_types.schema_fields import Block, Encoding, FieldSpec
 from leyline_types.seeds import MaskSeedInfo, SeedMetrics, SeedStateReport, SeedTelemetry
 from leyline_types.signals import TrainingMetrics, TrainingSignals
 from leyline_types.slots import InjectionSpec, SlotConfig, check_slot_id
-from leyline_types.stages import RETIRED_STAGES, TRANSITIONS, SeedStage, can_transition, parse_stage
+from leyline_types.stages import (
+    DEVELOPING_STAGES,
+    RETIRED_STAGES,
+    TRANSITIONS,
+    SeedStage,
+    can_transition,
+    parse_stage,
+)
 from leyline_types.task import TaskConfig
 
 __all__ = [
     "ACTION_HEADS",
     "CONTRACTS_VERSION",
+    "DEVELOPING_STAGES",
     "FIELDS",
     "HEAD_NAMES",
     "HEAD_RELEVANCE",

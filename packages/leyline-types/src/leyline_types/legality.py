@@ -12,7 +12,7 @@ from typing import Final
 from leyline_types.actions import LifecycleOp
 from leyline_types.blueprints import BlueprintAction, Topology, germinable_blueprints
 from leyline_types.slots import check_slot_id
-from leyline_types.stages import SeedStage
+from leyline_types.stages import DEVELOPING_STAGES, SeedStage
 
 MIN_PRUNE_AGE: Final = 1
 """Epochs that a seed must have lived before it can be pruned."""
@@ -27,7 +27,8 @@ class OpRule:
         needs_empty_slot: the slot must hold no seed (GERMINATE); `stages` is then the stage of an empty slot.
         needs_hold: alpha must rest (mode HOLD).
         needs_min_age: the seed must have lived `LegalityRules.min_prune_age` epochs.
-        needs_capacity: the network must hold fewer live seeds than its limit.
+        needs_capacity: the network must hold fewer live seeds than its limit and, under
+            `LegalityRules.sequential_development`, none in development.
     """
 
     stages: frozenset[SeedStage] | None
@@ -46,13 +47,7 @@ OP_RULES: Final = MappingProxyType(
         LifecycleOp.SET_ALPHA_TARGET: OpRule(
             stages=frozenset({SeedStage.BLENDING, SeedStage.HOLDING}), needs_hold=True
         ),
-        LifecycleOp.PRUNE: OpRule(
-            stages=frozenset(
-                {SeedStage.GERMINATED, SeedStage.TRAINING, SeedStage.BLENDING, SeedStage.HOLDING}
-            ),
-            needs_hold=True,
-            needs_min_age=True,
-        ),
+        LifecycleOp.PRUNE: OpRule(stages=DEVELOPING_STAGES, needs_hold=True, needs_min_age=True),
         LifecycleOp.FOSSILIZE: OpRule(stages=frozenset({SeedStage.HOLDING})),
         LifecycleOp.ADVANCE: OpRule(
             stages=frozenset({SeedStage.GERMINATED, SeedStage.TRAINING, SeedStage.BLENDING})
@@ -71,6 +66,8 @@ class LegalityRules:
         enabled_blueprints: what may be germinated, as far as it fits the topology; None enables every blueprint.
         min_prune_age: epochs before PRUNE is possible; at least 0.
         allow_governor_override: PRUNE is possible while alpha moves, for a governor that must act at once.
+        sequential_development: one seed at a time: GERMINATE is possible only while no slot, enabled or not, holds a
+            seed in one of `DEVELOPING_STAGES`.
 
     Raises:
         ValueError: empty or malformed `enabled_slots`, empty `enabled_blueprints` or NOOP in them, a negative age.
@@ -80,6 +77,7 @@ class LegalityRules:
     enabled_blueprints: tuple[BlueprintAction, ...] | None = None
     min_prune_age: int = MIN_PRUNE_AGE
     allow_governor_override: bool = False
+    sequential_development: bool = False
 
     def __post_init__(self) -> None:
         if self.enabled_slots is not None:

@@ -25,6 +25,11 @@ class SeedStage(IntEnum):
 
 RETIRED_STAGES: Final = frozenset({5})
 
+DEVELOPING_STAGES: Final = frozenset(
+    {SeedStage.GERMINATED, SeedStage.TRAINING, SeedStage.BLENDING, SeedStage.HOLDING}
+)
+"""The stages of a seed whose fate is open: it can still be fossilized or pruned."""
+
 TRANSITIONS: Final = MappingProxyType(
     {
         SeedStage.UNKNOWN: frozenset({SeedStage.DORMANT}),

@@ -11,7 +11,7 @@ from tamiyo_masks.objects import (
     compute_batch_masks,
     slot_id_to_index,
 )
-from tamiyo_masks.validation import InvalidStateMachineError
+from tamiyo_masks.validation import InvalidStateMachineError, invalid_rows
 
 __all__ = [
     "ActionMasks",
@@ -24,6 +24,7 @@ __all__ = [
     "build_slot_states",
     "compute_action_masks",
     "compute_batch_masks",
+    "invalid_rows",
     "masks_from_columns",
     "slot_id_to_index",
 ]

@@ -13,6 +13,9 @@ from leyline_types import HEAD_NAMES, LifecycleOp, SlotConfig, head_sizes
 Index = int | slice | EllipsisType | Tensor | None | tuple[int | slice | EllipsisType | Tensor | None, ...]
 
 
+_NUM_HEADS = len(HEAD_NAMES)
+
+
 class ActionMasks(NamedTuple):
     """Legal choices, True = legal: a mask [*batch, choice] per head in head order, and the slots open to each op.
 
@@ -35,6 +38,11 @@ class ActionMasks(NamedTuple):
     def batch_shape(self) -> torch.Size:
         """The leading shape that all masks share."""
         return self.op.shape[:-1]
+
+    @property
+    def head_sizes(self) -> tuple[int, ...]:
+        """How many choices each head has, in head order."""
+        return tuple([mask.shape[-1] for mask in self[:_NUM_HEADS]])
 
     def at(self, index: Index) -> "ActionMasks":
         """The masks at a place of the batch, `masks.at((slice(None), 0))`; `masks[0]` is the first head's mask."""
@@ -73,7 +81,7 @@ class ActionMasks(NamedTuple):
 
         What slot goes with which op is lost: `slot` allows every slot that some legal op may take.
         """
-        return torch.cat(self[: len(HEAD_NAMES)], dim=-1)
+        return torch.cat(self[:_NUM_HEADS], dim=-1)
 
     def check(self, batch_shape: Sequence[int], slot_config: SlotConfig) -> None:
         """Check every mask against the batch (and sequence) shape and the sizes of the heads.

@@ -9,7 +9,7 @@ from torch import Tensor
 from tamiyo_masks.softmax import (
     draw,
     entropy_of,
-    masked_log_softmax,
+    mask_logits,
     mix_with_uniform,
     normalize_entropy,
     probabilities,
@@ -63,7 +63,7 @@ class MaskedCategorical:
             raise ValueError(f"`floor` must lie in [0, 1], not {floor}")
         if should_validate(validate):
             check_rows("mask", logits, mask)
-        log_probs = masked_log_softmax(logits, mask, -1)
+        log_probs = mask_logits(logits, mask).log_softmax(-1)
         if floor:
             log_probs = mix_with_uniform(log_probs, mask, floor, -1)
         object.__setattr__(self, "log_probs", log_probs)

@@ -5,15 +5,17 @@ from math import prod
 from typing import Final, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from leyline_types import HEAD_NAMES, FactoredActions
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.padded_heads import PaddedHeads
-from tamiyo_masks.relevance import could_matter
+from tamiyo_masks.relevance import Relevance, could_matter, relevance, relevance_on
 from tamiyo_masks.separate_heads import SeparateHeads
-from tamiyo_masks.validation import check_rows, should_validate
+from tamiyo_masks.validation import check_heads, should_validate
+
+_SLOT, _OP = 0, len(HEAD_NAMES) - 1  # the first head and the last
 
 LARGEST_PADDED: Final = 128
 """Batches up to this size are one padded block (measured: beyond about 200 the padding costs more than the calls)."""
@@ -54,21 +56,16 @@ class FactoredMaskedCategorical:
         floors: Mapping[str, float] | None = None,
         validate: bool | None = None,
     ) -> None:
-        sizes = [mask.shape[-1] for mask in masks[: len(HEAD_NAMES)]]
-        if logits.shape != (*masks.batch_shape, sum(sizes)):
+        sizes, batch = masks.head_sizes, masks.batch_shape
+        if logits.shape != (*batch, sum(sizes)):
             raise ValueError(
-                f"`logits` has shape {tuple(logits.shape)}, the masks call for {(*masks.batch_shape, sum(sizes))}"
+                f"`logits` has shape {tuple(logits.shape)}, the masks call for {(*batch, sum(sizes))}"
             )
-        for name, floor in (floors or {}).items():
-            if name not in HEAD_NAMES:
-                raise ValueError(f"`floors` names no head: {name!r}; heads are {', '.join(HEAD_NAMES)}")
-            if not 0.0 <= floor < 1.0:
-                raise ValueError(f"floor of head {name!r} must lie in [0, 1), not {floor}")
         if should_validate(validate):
-            _check(logits.split(sizes, dim=-1), masks)
-        small = not torch.compiler.is_compiling() and prod(masks.batch_shape) <= LARGEST_PADDED
-        each = None if not floors else tuple(floors.get(name, 0.0) for name in HEAD_NAMES)
-        object.__setattr__(self, "_heads", (PaddedHeads if small else SeparateHeads)(logits, masks, each))
+            check_heads(logits, masks)
+        small = prod(batch) <= (1 if torch.compiler.is_compiling() else LARGEST_PADDED)
+        kind = PaddedHeads if small else SeparateHeads
+        object.__setattr__(self, "_heads", kind(logits, masks, _floors_by_head(floors) if floors else None))
         object.__setattr__(self, "masks", masks)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -83,6 +80,12 @@ class FactoredMaskedCategorical:
             generator: the source of randomness.
             uniform: numbers in [0, 1) to use instead, one per head in head order; compiled functions need them given.
         """
+        return self.sample_and_head_log_probs(generator, uniform=uniform)[0]
+
+    def sample_and_head_log_probs(
+        self, generator: torch.Generator | None = None, *, uniform: Float[Tensor, "*batch head"] | None = None
+    ) -> tuple[FactoredActions[Tensor], Float[Tensor, "*batch head"]]:
+        """`sample` and the `head_log_probs` of what it drew, to the bit, for less than the two calls cost."""
         if uniform is None:
             shape = (*self.masks.batch_shape, len(HEAD_NAMES))
             uniform = torch.rand(shape, generator=generator, device=self.masks.op.device)
@@ -92,30 +95,63 @@ class FactoredMaskedCategorical:
         """The likeliest op, then the likeliest choice of every head that matters for it."""
         return self._heads.mode()
 
-    def log_prob(self, actions: FactoredActions[Tensor]) -> FactoredActions[Tensor]:
-        """Log-probability of each head's choice given the op, [*batch] each; 0 where the head does not matter.
+    def log_prob(self, actions: FactoredActions[Tensor]) -> Float[Tensor, "*batch"]:
+        """Log-probability of the whole action, the sum of `head_log_probs`; -inf for one that is not legal."""
+        return self.head_log_probs(actions).sum(-1)
 
-        The log-probability of the whole action is the sum over heads; -inf for an action that is not legal.
+    def head_log_probs(self, actions: FactoredActions[Tensor]) -> Float[Tensor, "*batch head"]:
+        """Log-probability of each head's choice given the op, in head order; 0 where the head does not matter."""
+        return self._heads.log_probs(actions)
+
+    def masks_given(self, op: Int[Tensor, "*batch"]) -> FactoredActions[Bool[Tensor, "*batch choice"]]:
+        """The masks that a draw of this op goes by: the op's own slots, choice 0 alone where a head does not matter.
+
+        Eight independent categoricals under these masks give the log-probabilities of `log_prob`: what to store for
+        learners that know nothing of heads that depend on each other.
         """
-        return FactoredActions(*self._heads.log_prob(actions).unbind(-1))
+        rows = op[..., None, None].expand(*op.shape, 1, self.masks.slot.shape[-1])
+        slot = self.masks.slot_by_op.gather(-2, rows).squeeze(-2)
+        used = FactoredActions(*self.masks[: len(HEAD_NAMES)])._replace(slot=slot)
+        matters = relevance(op).unsqueeze(-1).unbind(-2)
+        first = (torch.arange(mask.shape[-1], device=op.device) == 0 for mask in used)
+        return FactoredActions(*map(torch.where, matters, used, first))
 
-    def joint_log_prob(self, actions: FactoredActions[Tensor]) -> Float[Tensor, "*batch"]:
-        """Log-probability of the whole action."""
-        return self._heads.log_prob(actions).sum(-1)
+    def head_entropies(
+        self, op: Int[Tensor, "*batch"], *, normalized: bool = True
+    ) -> Float[Tensor, "*batch head"]:
+        """Entropy of each head once the op is chosen, in head order; 0 where the head does not matter.
+
+        Args:
+            op: the ops; the op head's own entropy does not depend on them.
+            normalized: over log(number of legal choices), 0 with one choice; else in nats.
+        """
+        slot = self._heads.slot_entropy(normalized=normalized).gather(-1, op.unsqueeze(-1))
+        others = self._heads.head_entropy(normalized=normalized)[..., _SLOT + 1 :]
+        return torch.where(relevance(op), torch.cat([slot, others], dim=-1), 0.0)
 
     def entropy(self) -> Float[Tensor, "*batch"]:
+        """Entropy of the whole action, nats: H(op) plus, over ops, p(op) times the entropies of the heads they use."""
+        heads = self._heads.head_entropy(normalized=False)
+        tables: Relevance = relevance_on(heads.device)
+        used = heads.unsqueeze(-2) * tables.weights
+        slots = self._heads.slot_entropy(normalized=False) * tables.weights[:, _SLOT]
+        given = slots + used[..., _SLOT + 1 : _OP].sum(-1)
+        return heads[..., _OP] + (self._heads.op_probs * given).sum(-1)
+
+    def regularizer_entropy(self) -> Float[Tensor, "*batch"]:
         """How undecided the policy is, 0 to 1: the mean normalised entropy of the heads that could matter.
 
-        A regulariser rather than the joint entropy: it looks at every head that some legal op uses, under the head's
-        mask before an op is chosen, so that a head is kept undecided also while its op is rare.
+        Looks at every head that some legal op uses, under the head's mask before an op is chosen, so that a head is
+        kept undecided also while its op is rare.
         """
         matters = could_matter(self.masks.op)
-        return torch.where(matters, self._heads.entropy(), 0.0).sum(-1) / matters.sum(-1)
+        return (self._heads.head_entropy(normalized=True) * matters).sum(-1) / matters.sum(-1)
 
 
-def _check(logits: tuple[Tensor, ...], masks: ActionMasks) -> None:
-    """Check every head, and that every legal op has a slot. Raises: as the class."""
-    for name, head_logits in zip(HEAD_NAMES, logits, strict=True):
-        check_rows(name, head_logits, getattr(masks, name))
-    slots = masks.slot_by_op | ~masks.op.unsqueeze(-1)
-    check_rows("slot_by_op", torch.zeros_like(slots, dtype=logits[0].dtype), slots)
+def _floors_by_head(floors: Mapping[str, float]) -> tuple[float, ...]:
+    for name, floor in floors.items():
+        if name not in HEAD_NAMES:
+            raise ValueError(f"`floors` names no head: {name!r}; heads are {', '.join(HEAD_NAMES)}")
+        if not 0.0 <= floor < 1.0:
+            raise ValueError(f"floor of head {name!r} must lie in [0, 1), not {floor}")
+    return tuple(floors.get(name, 0.0) for name in HEAD_NAMES)

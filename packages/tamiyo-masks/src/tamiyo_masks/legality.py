@@ -9,6 +9,7 @@ from torch.nn.functional import embedding
 
 from leyline_types import (
     ACTION_HEADS,
+    DEVELOPING_STAGES,
     OP_RULES,
     AlphaMode,
     BlueprintAction,
@@ -62,6 +63,7 @@ class _Tables(NamedTuple):
         enabled: [slot], the flag of slots that may be acted on.
         blueprints: [topology, blueprint], what may be germinated, NOOP alone where nothing may.
         can_germinate: [topology, 1], whether anything may.
+        developing: [stage, 1], whether a seed in the stage has its fate still open.
         waits: [op], WAIT alone.
         first: [slot], the first slot alone.
     """
@@ -70,6 +72,7 @@ class _Tables(NamedTuple):
     enabled: Int[Tensor, " slot"]
     blueprints: Bool[Tensor, "topology blueprint"]
     can_germinate: Bool[Tensor, "topology 1"]
+    developing: Bool[Tensor, "stage 1"]
     waits: Bool[Tensor, " op"]
     first: Bool[Tensor, " slot"]
 
@@ -113,6 +116,7 @@ def _make_tables(
         enabled=table([2 ** (_NUM_FLAGS - 1) * (place in places) for place in range(len(slot_config))]),
         blueprints=table([[blueprint in found for blueprint in BlueprintAction] for found in shown]),
         can_germinate=table([[bool(found)] for found in blueprints]),
+        developing=table([[stage in DEVELOPING_STAGES] for stage in range(max(SeedStage) + 1)]),
         waits=table([op is LifecycleOp.WAIT for op in LifecycleOp]),
         first=table([place == 0 for place in range(len(slot_config))]),
     )
@@ -140,7 +144,7 @@ def action_masks(
     Args:
         observation: signals [*batch], slots [*batch, slot].
         slot_config: the slots, in the order of the slot axis.
-        rules: enabled slots and blueprints, least age to prune, governor's override.
+        rules: enabled slots and blueprints, least age to prune, governor's override, one seed at a time.
 
     Returns:
         Masks [*batch, choice]. WAIT is always legal. Choices that no rule restricts are all legal. Blueprints are the
@@ -178,7 +182,7 @@ def masks_from_columns(
         rules.allow_governor_override,
         columns.stage.device,
     )
-    by_op = _legal_slots(columns, rules.min_prune_age, tables)
+    by_op = _legal_slots(columns, rules, tables)
     op_legal, any_slot = by_op.any(-1), by_op.any(-2)
     true = torch.ones_like(op_legal[..., :1])
     return ActionMasks(
@@ -198,15 +202,17 @@ _UNRESTRICTED = ("style", "tempo", "alpha_target", "alpha_speed", "alpha_curve")
 
 
 def _legal_slots(
-    columns: LegalityColumns, min_prune_age: int, tables: _Tables
+    columns: LegalityColumns, rules: LegalityRules, tables: _Tables
 ) -> Bool[Tensor, "*batch op slot"]:
     """For every op, the slots on which it is legal; none for WAIT, which takes no slot."""
     has_room = (columns.live_seeds < columns.seed_capacity).unsqueeze(-1)
+    if rules.sequential_development:
+        has_room = has_room & ~_look_up(tables.developing, columns.stage).any(-2)
     can_grow = _look_up(tables.can_germinate, columns.topology) & has_room
     state = columns.stage * 2**_NUM_FLAGS + tables.enabled
     state = state + columns.occupied
     state = state + (columns.alpha_mode == int(AlphaMode.HOLD)) * 2
-    state = state + (columns.age_epochs >= min_prune_age) * 4
+    state = state + (columns.age_epochs >= rules.min_prune_age) * 4
     state = state + can_grow * 8
     return _look_up(tables.legal, state).movedim(-1, -2)
 

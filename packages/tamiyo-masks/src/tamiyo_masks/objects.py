@@ -65,6 +65,7 @@ def compute_action_masks(
     device: torch.device | str | None = None,
     topology: str = "cnn",
     allow_governor_override: bool = False,
+    sequential_development: bool = False,
 ) -> ActionMasks:
     """`action_masks` of one environment, [choice].
 
@@ -77,6 +78,7 @@ def compute_action_masks(
         device: of the masks.
         topology: "cnn" or "transformer".
         allow_governor_override: PRUNE is legal while alpha moves.
+        sequential_development: GERMINATE is legal only while no seed is in development.
 
     Raises:
         ValueError: a missing or unknown slot, no enabled slot, a negative count or an unknown topology.
@@ -90,6 +92,7 @@ def compute_action_masks(
         device=device,
         topology=topology,
         allow_governor_override=allow_governor_override,
+        sequential_development=sequential_development,
     )
     return batch.at(0)
 
@@ -103,6 +106,7 @@ def compute_batch_masks(
     device: torch.device | str | None = None,
     topology: str = "cnn",
     allow_governor_override: bool = False,
+    sequential_development: bool = False,
 ) -> ActionMasks:
     """`action_masks` of several environments, [env, choice]; arguments as in `compute_action_masks`.
 
@@ -127,7 +131,11 @@ def compute_batch_masks(
         )
     if topology not in list(Topology):
         raise ValueError(f"`topology` must be one of {', '.join(Topology)}, not {topology!r}")
-    rules = LegalityRules(enabled_slots=tuple(enabled_slots), allow_governor_override=allow_governor_override)
+    rules = LegalityRules(
+        enabled_slots=tuple(enabled_slots),
+        allow_governor_override=allow_governor_override,
+        sequential_development=sequential_development,
+    )
     for env, states in enumerate(batch_slot_states):
         _check_slot_ids(f"slot states of environment {env}", states, slots.slot_ids)
     places = [each[slot_id] for each in batch_slot_states for slot_id in slots]

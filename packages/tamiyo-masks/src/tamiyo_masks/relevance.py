@@ -1,7 +1,9 @@
 """`HEAD_RELEVANCE` as tensors: which heads matter for which op."""
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding
 
@@ -11,22 +13,35 @@ from tamiyo_masks.constants import keep
 # Plain tuples: the compiler cannot look into the read-only mapping.
 _RELEVANCE = tuple(tuple(name in HEAD_RELEVANCE[op] for name in HEAD_NAMES) for op in LifecycleOp)
 
-_tables: dict[torch.device, Tensor] = {}
+
+class Relevance(NamedTuple):
+    """Whether a head matters for an op, as a bit and as 0 or 1 to multiply with."""
+
+    bits: Bool[Tensor, "op head"]
+    weights: Float[Tensor, "op head"]
+
+
+_tables: dict[torch.device, Relevance] = {}
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def relevance_table(device: torch.device) -> Bool[Tensor, "op head"]:
+def relevance_on(device: torch.device) -> Relevance:
     """`HEAD_RELEVANCE` on a device, kept between calls."""
-    return keep(_tables, device, lambda: torch.tensor(_RELEVANCE, device=device))
+
+    def make() -> Relevance:
+        table = torch.tensor(_RELEVANCE, device=device)
+        return Relevance(table, table.float())
+
+    return keep(_tables, device, make)
 
 
 def relevance(op: Int[Tensor, "*batch"]) -> Bool[Tensor, "*batch head"]:
     """Which heads matter for the chosen ops."""
-    table: Tensor = relevance_table(op.device)
-    return embedding(op, table)
+    tables: Relevance = relevance_on(op.device)
+    return embedding(op, tables.bits)
 
 
-def could_matter(op_mask: Bool[Tensor, "*batch op"]) -> Bool[Tensor, "*batch head"]:
-    """Which heads matter for some legal op."""
-    table: Tensor = relevance_table(op_mask.device)
-    return (table & op_mask.unsqueeze(-1)).any(-2)
+def could_matter(op_mask: Bool[Tensor, "*batch op"]) -> Float[Tensor, "*batch head"]:
+    """1 for the heads that matter for some legal op, and 0 for the others."""
+    tables: Relevance = relevance_on(op_mask.device)
+    return (op_mask.float().unsqueeze(-1) * tables.weights).amax(-2)

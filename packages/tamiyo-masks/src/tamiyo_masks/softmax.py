@@ -15,35 +15,35 @@ LOWEST: Final = -80.0
 
 _BELOW_ONE: Final = 1.0 - 2.0**-23  # times any float32 number above 0, this is less than that number
 
-# A little more than exp(LOWEST); taken off, it leaves exactly 0 where there is nothing.
-_NEGLIGIBLE: Final = 2e-35
+_WIDEST_TRIANGLE: Final = 64
+
+_NEGLIGIBLE: Final = 2e-35  # a little more than exp(LOWEST)
 
 
-def masked_log_softmax(
-    logits: Float[Tensor, "..."], mask: Bool[Tensor, "..."], dim: int
-) -> Float[Tensor, "..."]:
-    """Log-probabilities over the legal choices of an axis; -inf at illegal ones."""
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return torch.where(mask, precise, -torch.inf).log_softmax(dim)
+def mask_logits(logits: Float[Tensor, "..."], mask: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The logits in the precision of all arithmetic here, -inf where illegal."""
+    if logits.dtype not in (torch.float32, torch.float64):
+        logits = logits.float()
+    return torch.where(mask, logits, -torch.inf)
 
 
 def probabilities(log_probs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """exp(log_probs), within 2e-35; exactly 0 at illegal choices, and with finite gradients everywhere."""
-    return (log_probs.clamp(min=LOWEST).exp() - _NEGLIGIBLE).clamp(min=0.0)
+    """exp(log_probs), and exactly 0 where that is below 2e-35, as at illegal choices; gradients are finite."""
+    return torch.threshold(log_probs.clamp_min(LOWEST).exp(), _NEGLIGIBLE, 0.0)
 
 
 def entropy_of(
     log_probs: Float[Tensor, "..."], probs: Float[Tensor, "..."], dim: int
 ) -> Float[Tensor, "..."]:
     """Entropy along an axis, nats."""
-    return (probs * log_probs.clamp(min=LOWEST)).sum(dim).neg()
+    return (probs * log_probs.clamp_min(LOWEST)).sum(dim).neg()
 
 
 def normalize_entropy(
     entropy: Float[Tensor, "*batch"], count: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
     """Entropy over the largest that so many legal choices can have; 0 with one choice, whose entropy is 0."""
-    return entropy / count.clamp(min=2).to(entropy.dtype).log()
+    return entropy / count.clamp_min(2).to(entropy.dtype).log()
 
 
 def mix_with_uniform(
@@ -57,11 +57,25 @@ def mix_with_uniform(
 
 
 def draw(probs: Float[Tensor, "..."], uniform: Float[Tensor, "*batch"], dim: int) -> Int[Tensor, "*batch"]:
-    """The index at which the cumulative probability passes `uniform`, numbers in [0, 1]; always a possible one.
+    """The index at which the cumulative probability passes `uniform`, numbers in [0, 1]; 0 if nothing is possible.
 
     The target is kept below the total, which rounding could make it reach. So some cumulative value exceeds it, and
-    the first that does belongs to a choice of positive probability.
+    the first that does belongs to a choice of positive probability, if there is one.
     """
-    cumulative = probs.cumsum(dim)
-    target = uniform.clamp(max=_BELOW_ONE) * cumulative.select(dim, -1)
-    return (cumulative <= target.unsqueeze(dim)).sum(dim)
+    cumulative = _cumulative(probs, dim)
+    total = cumulative.narrow(dim, -1, 1)
+    target = (uniform.clamp_max(_BELOW_ONE).unsqueeze(dim) * total).to(total.dtype)
+    if torch.compiler.is_compiling() or dim != -1:
+        return (cumulative <= target).sum(dim)
+    found = torch.searchsorted(cumulative.contiguous(), target, right=True).squeeze(-1)
+    return found % probs.shape[-1]  # 0 where no choice is legal: found is then past the end
+
+
+def _cumulative(probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
+    """Cumulative sums; in compiled code by n * n / 2 additions, which fuse with what goes before and after."""
+    count = probs.shape[dim]
+    if not torch.compiler.is_compiling() or count > _WIDEST_TRIANGLE:
+        return probs.cumsum(dim)
+    place = torch.arange(count, device=probs.device)
+    summed = probs.movedim(dim, -1).unsqueeze(-2) * (place.unsqueeze(-1) >= place)
+    return summed.sum(-1).movedim(-1, dim)

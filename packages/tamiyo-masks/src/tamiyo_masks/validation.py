@@ -1,10 +1,14 @@
-"""Opt-in checks of masks and logits: they read values back from the device, so that hot paths leave them off."""
+"""Opt-in checks of masks and logits: all but `invalid_rows` wait for the device, so that hot paths leave them off."""
 
 import os
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from leyline_types import HEAD_NAMES
+from tamiyo_masks.action_masks import ActionMasks
 
 VARIABLE = "TAMIYO_VALIDATE"
 
@@ -27,6 +31,42 @@ def should_validate(wanted: bool | None) -> bool:
     if setting not in ("0", "1"):
         raise ValueError(f"environment variable {VARIABLE} must be 0 or 1, not {setting!r}")
     return setting == "1"
+
+
+def invalid_rows(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> Bool[Tensor, "*batch"]:
+    """Environments in which a head, or a legal op, has no legal choice or slot, or a legal logit is not finite.
+
+    Reads no value back from the device and may be compiled: gather what it finds over a rollout, `bad |= ...`, and
+    look once.
+
+    Args:
+        logits: heads side by side in head order.
+    """
+    found = [_invalid(*head) for _, *head in _heads(logits, masks)]
+    return torch.stack(found).any(0) | (masks.op & ~masks.slot_by_op.any(-1)).any(-1)
+
+
+def check_heads(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> None:
+    """Check that every head, and the slots of every legal op, can be drawn from; waits for the device once.
+
+    Raises:
+        InvalidStateMachineError: as `check_rows`, of the first head that has an invalid row.
+    """
+    if invalid_rows(logits, masks).any():
+        for name, head_logits, mask in _heads(logits, masks):
+            check_rows(name, head_logits, mask)
+        slots = masks.slot_by_op | ~masks.op.unsqueeze(-1)
+        check_rows("slot_by_op", torch.zeros_like(slots, dtype=logits.dtype), slots)
+
+
+def _heads(logits: Tensor, masks: ActionMasks) -> Iterable[tuple[str, Tensor, Tensor]]:
+    return zip(HEAD_NAMES, logits.split(masks.head_sizes, dim=-1), masks, strict=False)
+
+
+def _invalid(
+    logits: Float[Tensor, "*batch choice"], mask: Bool[Tensor, "*batch choice"]
+) -> Bool[Tensor, "*batch"]:
+    return ~mask.any(-1) | (mask & ~logits.isfinite()).any(-1)
 
 
 def check_rows(

@@ -23,8 +23,8 @@ NAMES = ["sb3-contrib", "TorchRL", "ours", "ours, compiled"]
 
 def ours(logits: Tensor, masks: ActionMasks, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     distribution = FactoredMaskedCategorical(logits, masks)
-    actions = distribution.sample(uniform=uniform)
-    return actions.op, distribution.joint_log_prob(actions), distribution.entropy()
+    actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
+    return actions.op, log_probs.sum(-1), distribution.regularizer_entropy()
 
 
 def torchrl(logits: Tensor, masks: ActionMasks) -> tuple[list[Tensor], Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -42,8 +41,11 @@ def act(
     """One step from features to actions: samples made from `uniform` numbers in [0, 1), or without them the mode."""
     outputs, hidden = network.forward(features, hidden)
     distribution = FactoredMaskedCategorical(outputs.logits, masks)
-    actions = distribution.mode() if uniform is None else distribution.sample(uniform=uniform)
-    log_probs = torch.stack(tuple(distribution.log_prob(actions)), dim=-1)
+    if uniform is None:
+        actions = distribution.mode()
+        log_probs = distribution.head_log_probs(actions)
+    else:
+        actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
     op_logits = outputs.logits[..., -masks.op.shape[-1] :]
     return Acted(actions, log_probs, log_probs.sum(-1), outputs.value, hidden, op_logits)
 
@@ -57,5 +59,5 @@ def score(
     """From the LSTM's outputs to the log-probabilities of actions, entropies and values."""
     outputs = network.decode(core)
     distribution = FactoredMaskedCategorical(outputs.logits, masks)
-    log_probs = torch.stack(tuple(distribution.log_prob(actions)), dim=-1)
-    return Scored(log_probs, log_probs.sum(-1), distribution.entropy(), outputs.value)
+    log_probs = distribution.head_log_probs(actions)
+    return Scored(log_probs, log_probs.sum(-1), distribution.regularizer_entropy(), outputs.value)
