@@ -314,7 +314,8 @@ def test_compiles_once_for_all_numbers_of_environments() -> None:
         inputs = random_logits(count), masks, torch.rand(count, len(HEAD_NAMES))
         torch.testing.assert_close(compiled(*inputs), run(*inputs))
 
+    check(1)  # a graph of its own
     check(7)  # unlike every other size: the compiler takes equal sizes to stay equal
     with torch.compiler.set_stance("fail_on_recompile"):
-        for count in (2, 11, 200):
+        for count in (1, 2, 11, 200):
             check(count)

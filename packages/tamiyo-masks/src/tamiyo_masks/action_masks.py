@@ -1,5 +1,6 @@
 """The legal choices of every head."""
 
+import operator
 from collections.abc import Sequence
 from types import EllipsisType
 from typing import NamedTuple
@@ -41,8 +42,8 @@ class ActionMasks(NamedTuple):
 
     @property
     def head_sizes(self) -> tuple[int, ...]:
-        """How many choices each head has, in head order."""
-        return tuple([mask.shape[-1] for mask in self[:_NUM_HEADS]])
+        """How many choices each head has, in head order: constants to the compiler, unlike the batch's sizes."""
+        return tuple([operator.index(mask.shape[-1]) for mask in self[:_NUM_HEADS]])
 
     def at(self, index: Index) -> "ActionMasks":
         """The masks at a place of the batch, `masks.at((slice(None), 0))`; `masks[0]` is the first head's mask."""
