@@ -56,7 +56,8 @@ def test_governor_override_and_topology() -> None:
     ("states", "enabled", "options", "message"),
     [
         ({"r0c0": None}, ALL, {}, "environment 0 lack r0c1, r0c2; slots are r0c0, r0c1, r0c2"),
-        ({**STATES, "r9c9": None}, ALL, {}, "name unknown r9c9"),
+        ({**STATES, "r9c9": None}, ALL, {}, "name unknown r9c9; slots are"),
+        ({**STATES, "late": None}, ALL, {}, "environment 0 name unknown late; .* write 'r0c2'; slots are"),
         (STATES, (), {}, "at least one slot id"),
         (STATES, ("r9c9",), {}, "'r9c9' is not one of"),
         (STATES, ("mid",), {}, "'mid' is no longer used; write 'r0c1'"),
@@ -83,7 +84,9 @@ def test_slot_states_need_every_slot() -> None:
     assert build_slot_states(dict.fromkeys(ALL), ALL) == dict.fromkeys(ALL)
     with pytest.raises(ValueError, match="slot_reports lack r0c2"):
         build_slot_states({"r0c0": None, "r0c1": None}, ALL)
-    with pytest.raises(ValueError, match="slot_reports name unknown early"):
+    with pytest.raises(
+        ValueError, match="name unknown early; slot name 'early' is no longer used; write 'r0c0'"
+    ):
         build_slot_states({**dict.fromkeys(ALL), "early": None}, ALL)
 
 

@@ -20,6 +20,7 @@ from leyline_types import (
     SeedStateReport,
     SlotConfig,
     Topology,
+    check_slot_id,
 )
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.legality import LegalityColumns, masks_from_columns
@@ -213,4 +214,13 @@ def _check_slot_ids(what: str, found: Mapping[str, object], due: Sequence[str]) 
     problems = [
         f"{word} {', '.join(ids)}" for word, ids in (("lack", missing), ("name unknown", unknown)) if ids
     ]
-    raise ValueError(f"{what} {' and '.join(problems)}; slots are {', '.join(due)}")
+    hints = [hint for slot_id in unknown for hint in _explain_name(slot_id)]
+    raise ValueError("; ".join([f"{what} {' and '.join(problems)}", *hints, f"slots are {', '.join(due)}"]))
+
+
+def _explain_name(slot_id: str) -> Iterator[str]:
+    """What is wrong with the name itself: an old one, or one of another form."""
+    try:
+        check_slot_id(slot_id)
+    except ValueError as error:
+        yield str(error)
