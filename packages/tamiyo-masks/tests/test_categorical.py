@@ -143,8 +143,10 @@ def test_edges_of_the_unit_interval_give_legal_choices() -> None:
 @pytest.mark.parametrize("dim", [0, -1])
 def test_probabilities_that_rounding_leaves_short_of_one_are_drawn_in_proportion(dim: int) -> None:
     probs = torch.tensor([0.0, 0.25, 0.5, 0.15, 0.0])  # a tenth is missing
-    drawn = [int(draw(probs, torch.tensor(uniform), dim)) for uniform in (0.0, 0.27, 0.28, 0.83, 0.84, 1.0)]
-    assert drawn == [1, 1, 2, 2, 3, 3]
+    for dtype in (torch.float32, torch.float64):
+        uniform = torch.tensor([0.0, 0.27, 0.28, 0.83, 0.84, 1.0], dtype=dtype)
+        assert [int(draw(probs, number, dim)) for number in uniform] == [1, 1, 2, 2, 3, 3]
+    assert int(draw(probs, torch.tensor(1.0, dtype=torch.bfloat16), dim)) == 3
 
 
 def test_floor_mixes_in_the_uniform() -> None:

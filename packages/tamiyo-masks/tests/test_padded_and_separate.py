@@ -71,6 +71,17 @@ def test_the_size_of_the_batch_does_not_show(size: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [PaddedHeads, SeparateHeads])
+def test_actions_of_any_integer_type_and_out_of_range(kind: type[PaddedHeads] | type[SeparateHeads]) -> None:
+    logits, masks, uniform = case(SlotConfig.default(), 0)
+    heads = kind(logits, masks, None)
+    actions, log_probs = heads.draw(uniform)
+    narrow = FactoredActions(*(choice.int() for choice in actions))
+    assert torch.equal(heads.log_probs(narrow), log_probs)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        heads.log_probs(actions._replace(slot=torch.full_like(actions.slot, 30)))
+
+
+@pytest.mark.parametrize("kind", [PaddedHeads, SeparateHeads])
 @pytest.mark.parametrize(
     ("dtype", "big"),
     [(torch.float32, 1e4), (torch.float32, 3e38), (torch.float16, 6.5e4), (torch.bfloat16, 3e38)],

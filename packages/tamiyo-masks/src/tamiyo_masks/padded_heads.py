@@ -41,7 +41,6 @@ class _Layout(NamedTuple):
         choice_of_place: [row * width], the last choice where a row is padded.
         head_of_row: [row].
         row_of_head: [op, head], the row that counts once the op is chosen.
-        first_place: [op, head], where that row begins.
         member: [head choice, head], 1 where the choice is the head's.
     """
 
@@ -51,7 +50,6 @@ class _Layout(NamedTuple):
     choice_of_place: Int[Tensor, " place"]
     head_of_row: Int[Tensor, " row"]
     row_of_head: Int[Tensor, "op head"]
-    first_place: Int[Tensor, "op head"]
     member: Float[Tensor, "head_choice head"]
 
 
@@ -77,15 +75,13 @@ def _make_layout(sizes: tuple[int, ...], device: torch.device) -> _Layout:
     row_of_head = [
         [_NUM_HEADS + op if head == _SLOT else head for head in range(_NUM_HEADS)] for op in range(_NUM_OPS)
     ]
-    rows = torch.tensor(row_of_head, device=device)
     return _Layout(
         shape=(len(head_of_row), width),
         logit_of_choice=torch.tensor([*range(total), *[*slot_logits] * _NUM_OPS, 0], device=device),
         nowhere=torch.zeros(1, dtype=torch.bool, device=device),
         choice_of_place=torch.tensor(choice_of_place, device=device),
         head_of_row=torch.tensor(head_of_row, device=device),
-        row_of_head=rows,
-        first_place=rows * width,
+        row_of_head=torch.tensor(row_of_head, device=device),
         member=torch.eye(_NUM_HEADS, device=device)[head_of_choice],
     )
 
@@ -139,8 +135,10 @@ class PaddedHeads:
 
     def log_probs(self, actions: FactoredActions[Tensor]) -> Float[Tensor, "*batch head"]:
         """Log-probability of each head's choice given the op; 0 where the head does not matter."""
-        places = embedding(actions.op, self._layout.first_place) + torch.stack(tuple(actions), dim=-1)
-        return torch.where(relevance(actions.op), self._log_probs.flatten(-2).gather(-1, places), 0.0)
+        choices = torch.stack(tuple(actions), dim=-1).index_select(-1, self._layout.head_of_row)
+        rows = self._log_probs.gather(-1, choices.long().unsqueeze(-1)).squeeze(-1)
+        row_of_head = embedding(actions.op, self._layout.row_of_head)
+        return torch.where(relevance(actions.op), rows.gather(-1, row_of_head), 0.0)
 
     def head_entropy(self, *, normalized: bool) -> Float[Tensor, "*batch head"]:
         """Entropy of each head, the slot head's over the slots of all legal ops."""

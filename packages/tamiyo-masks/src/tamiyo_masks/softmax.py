@@ -64,7 +64,7 @@ def draw(probs: Float[Tensor, "..."], uniform: Float[Tensor, "*batch"], dim: int
     """
     cumulative = _cumulative(probs, dim)
     total = cumulative.narrow(dim, -1, 1)
-    target = (uniform.clamp_max(_BELOW_ONE).unsqueeze(dim) * total).to(total.dtype)
+    target = uniform.to(total.dtype).clamp_max(_BELOW_ONE).unsqueeze(dim) * total
     if torch.compiler.is_compiling() or dim != -1:
         return (cumulative <= target).sum(dim)
     found = torch.searchsorted(cumulative.contiguous(), target, right=True).squeeze(-1)

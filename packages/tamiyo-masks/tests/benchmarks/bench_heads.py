@@ -4,6 +4,7 @@ The libraries draw eight independent heads; ours draws the slot given the op, an
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from tamiyo_masks import ActionMasks, FactoredMaskedCategorical, compute_batch_m
 SLOTS = SlotConfig.for_grid(5, 5)
 SIZES = head_sizes(SLOTS)
 # None of the globals that are read here ever changes; to look at them at each call takes as long as the work.
-OPTIONS = {"guard_filter_fn": torch.compiler.skip_guard_on_globals_unsafe}
+OPTIONS: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_guard_on_globals_unsafe}
 NAMES = ["sb3-contrib", "TorchRL", "ours", "ours, compiled"]
 
 
