@@ -269,6 +269,21 @@ def test_other_dtypes_and_devices_are_refused(make: Maker) -> None:
         extract_features(observation._replace(slots=elsewhere), SLOTS)
 
 
+def test_a_first_call_inside_a_transform_leaves_nothing_behind(make: Maker) -> None:
+    slots = SlotConfig(("r7c9",))  # of no other test
+    observation = pack_observations(*make.batch(5, 4, slots), slots, task=make.task)
+
+    def total(x: Tensor) -> Tensor:
+        return x * extract_features(observation, slots).sum()
+
+    torch.func.grad(total)(torch.tensor(2.0))
+    batch = extract_features(observation, slots)
+    mapped: Tensor = torch.func.vmap(lambda one: extract_features(one, slots))(observation)
+    assert torch.equal(mapped, batch)
+    compiled = torch.compile(extract_features, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(observation, slots), batch)
+
+
 def test_a_traced_first_call_leaves_nothing_behind(make: Maker) -> None:
     class Module(torch.nn.Module):
         def forward(self, observation: Observation[Tensor]) -> Tensor:

@@ -27,6 +27,9 @@ def test_at_a_place_of_the_batch() -> None:
         assert torch.equal(found.op, masks.op[index])
         assert torch.equal(found.slot_by_op, masks.slot_by_op[index])
     assert masks.at(2).batch_shape == ()
+    assert same(masks.at((..., 2)), masks.at(2))
+    with pytest.raises(IndexError):
+        masks.at((0, 0))  # choices cannot be cut
     assert torch.equal(masks[0], masks.slot)
 
 

@@ -152,8 +152,8 @@ def test_probabilities_that_rounding_leaves_short_of_one_are_drawn_in_proportion
 def test_floor_mixes_in_the_uniform() -> None:
     logits, mask = random_case(3)
     plain, mixed = MaskedCategorical(logits, mask), MaskedCategorical(logits, mask, floor=0.3)
-    uniform = mask / mask.sum(-1, keepdim=True)
-    torch.testing.assert_close(mixed.probs, 0.7 * plain.probs + 0.3 * uniform)
+    uniform = mask / mask.sum(-1, keepdim=True).double()
+    torch.testing.assert_close(mixed.probs, 0.7 * plain.probs + 0.3 * uniform, rtol=1e-12, atol=1e-14)
 
 
 def test_normalised_entropy_is_one_for_uniform() -> None:
@@ -165,7 +165,44 @@ def test_kl_to_a_distribution_that_forbids_a_choice_is_infinite() -> None:
     wide, narrow = torch.tensor([True, True, False]), torch.tensor([True, False, False])
     a, b = (MaskedCategorical(torch.zeros(3), mask) for mask in (wide, narrow))
     assert a.kl(b).item() == torch.inf
+    logits = torch.zeros(3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(MaskedCategorical(logits, wide).kl(b), logits)
+    assert gradient.isfinite().all()
     assert b.kl(a).item() == pytest.approx(torch.log(torch.tensor(2.0)).item())
+
+
+def test_kl_between_opposite_extremes_has_finite_gradients() -> None:
+    ours = torch.tensor([3e38, -3e38], requires_grad=True)
+    theirs = torch.tensor([-3e38, 3e38], requires_grad=True)
+    legal = torch.ones(2, dtype=torch.bool)
+    divergence = MaskedCategorical(ours, legal).kl(MaskedCategorical(theirs, legal))
+    assert divergence > 1e38
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(divergence, (ours, theirs)))
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_gradients_are_those_of_the_values(floor: float) -> None:
+    logits, mask = random_case(5)
+    action = MaskedCategorical(logits, mask).mode()
+
+    def values(own: Tensor) -> tuple[Tensor, ...]:
+        found = MaskedCategorical(own, mask, floor=floor)
+        return found.log_prob(action), found.probs, found.entropy(), found.entropy(normalized=False)
+
+    assert torch.autograd.gradcheck(values, logits.requires_grad_())
+
+
+def test_small_probabilities_are_kept() -> None:
+    logits = torch.tensor([0.0, -20.0, -60.0])
+    probs = MaskedCategorical(logits, torch.ones(3, dtype=torch.bool)).probs
+    torch.testing.assert_close(probs, logits.double().softmax(0).float(), rtol=1e-5, atol=0.0)
+
+
+def test_equal_generators_draw_equally() -> None:
+    distribution = MaskedCategorical(torch.zeros(200, 6), torch.ones(200, 6, dtype=torch.bool))
+    one, two, other = (distribution.sample(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
 
 
 def test_immutable_and_checked() -> None:

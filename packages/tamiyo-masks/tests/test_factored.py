@@ -135,6 +135,67 @@ def test_heads_equal_categoricals_under_the_masks_that_the_op_gives(seed: int) -
             torch.testing.assert_close(found, due)
 
 
+@pytest.mark.parametrize("floors", [None, {"op": 0.2, "slot": 0.1, "blueprint": 0.3}])
+def test_gradients_are_those_of_the_values(floors: dict[str, float] | None) -> None:
+    logits = random_logits(5).double()
+    uniform = torch.rand(5, len(HEAD_NAMES), generator=torch.Generator().manual_seed(0))
+
+    def values(own: Tensor) -> tuple[Tensor, ...]:
+        found = FactoredMaskedCategorical(own, MASKS, floors=floors)
+        actions, log_probs = found.sample_and_head_log_probs(uniform=uniform)
+        entropies = found.head_entropies(actions.op)
+        return log_probs, entropies, found.log_prob(actions), found.entropy(), found.regularizer_entropy()
+
+    assert torch.autograd.gradcheck(values, logits.requires_grad_())
+
+
+@pytest.mark.parametrize("count", [5, 500])
+def test_the_mode_is_the_likeliest_legal_choice_of_each_head(count: int) -> None:
+    masks = ActionMasks(*(mask.repeat(count // 5, *[1] * (mask.ndim - 1)) for mask in MASKS))
+    logits = random_logits(count)
+    distribution = FactoredMaskedCategorical(logits, masks)
+    mode = distribution.mode()
+    given_masks = distribution.masks_given(mode.op)
+    for head, mask, chosen in zip(logits.split(SIZES, dim=-1), given_masks, mode, strict=True):
+        assert torch.equal(chosen, torch.where(mask, head, -torch.inf).argmax(-1))
+
+
+def test_heads_without_a_floor_are_as_they_are() -> None:
+    logits = random_logits(5)
+    bare, mixed = (FactoredMaskedCategorical(logits, MASKS, floors=floors) for floors in (None, {"op": 0.2}))
+    actions = bare.sample(torch.Generator().manual_seed(0))
+    assert torch.equal(bare.head_log_probs(actions)[:, :-1], mixed.head_log_probs(actions)[:, :-1])
+    assert not torch.equal(bare.head_log_probs(actions)[:, -1], mixed.head_log_probs(actions)[:, -1])
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3), (150, 2)])
+def test_any_batch_shape(shape: tuple[int, ...]) -> None:
+    count = math.prod(shape)
+    masks = ActionMasks(*(mask[torch.arange(count) % 5].reshape(*shape, *mask.shape[1:]) for mask in MASKS))
+    distribution = FactoredMaskedCategorical(random_logits(count).reshape(*shape, sum(SIZES)), masks)
+    flat = FactoredMaskedCategorical(
+        random_logits(count), ActionMasks(*(mask.reshape(count, *mask.shape[len(shape) :]) for mask in masks))
+    )
+    actions = distribution.mode()
+    flat_actions = FactoredActions(*(choice.flatten() for choice in actions))
+    torch.testing.assert_close(distribution.entropy().flatten(), flat.entropy())
+    torch.testing.assert_close(distribution.log_prob(actions).flatten(), flat.log_prob(flat_actions))
+    assert distribution.sample().op.shape == shape
+
+
+def test_validation_stays_out_of_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = MASKS._replace(op=torch.zeros_like(MASKS.op))
+    monkeypatch.setenv("TAMIYO_VALIDATE", "1")
+    with pytest.raises(InvalidStateMachineError):
+        FactoredMaskedCategorical(random_logits(5), nothing)
+    compiled = torch.compile(
+        lambda logits, masks: FactoredMaskedCategorical(logits, masks, validate=True).mode().op,
+        fullgraph=True,
+        backend="eager",
+    )
+    assert compiled(random_logits(5), nothing).tolist() == [0] * 5
+
+
 def test_masks_given_are_those_of_the_draw() -> None:
     ops = torch.tensor([OP.GERMINATE, OP.FOSSILIZE, OP.WAIT, OP.WAIT, OP.PRUNE])
     given_masks = FactoredMaskedCategorical(random_logits(5), MASKS).masks_given(ops)

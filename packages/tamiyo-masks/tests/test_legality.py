@@ -210,6 +210,17 @@ def test_shapes_for_any_leading_batch() -> None:
             )
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_columns_of_any_integer_type(dtype: torch.dtype) -> None:
+    c = columns([[int(stage), 1, 1] for stage in SeedStage])
+    narrow = LegalityColumns(*(column if column.dtype is torch.bool else column.to(dtype) for column in c))
+    for rules in (LegalityRules(), LegalityRules(sequential_development=True)):
+        for found, due in zip(
+            masks_from_columns(narrow, SLOTS, rules), masks_from_columns(c, SLOTS, rules), strict=True
+        ):
+            assert torch.equal(found, due)
+
+
 def test_vmap_equals_the_batch() -> None:
     c = columns([[1, 3, 6], [7, 8, 9], [2, 4, 4]])
     batch = masks_from_columns(c, SLOTS, LegalityRules())

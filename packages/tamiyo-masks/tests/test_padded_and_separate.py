@@ -11,6 +11,7 @@ from torch import Tensor
 from leyline_types import (
     HEAD_NAMES,
     FactoredActions,
+    LifecycleOp,
     MaskSeedInfo,
     SeedStage,
     SlotConfig,
@@ -71,7 +72,7 @@ def test_the_size_of_the_batch_does_not_show(size: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [PaddedHeads, SeparateHeads])
-def test_actions_of_any_integer_type_and_out_of_range(kind: type[PaddedHeads] | type[SeparateHeads]) -> None:
+def test_actions_in_int32_and_actions_far_out_of_range(kind: type[PaddedHeads] | type[SeparateHeads]) -> None:
     logits, masks, uniform = case(SlotConfig.default(), 0)
     heads = kind(logits, masks, None)
     actions, log_probs = heads.draw(uniform)
@@ -138,12 +139,39 @@ def test_draws_follow_the_joint_probabilities(count: int) -> None:
     assert chisquare(counts, due, sum_check=False).pvalue > 1e-3
 
 
+def test_never_waits_for_a_device_unless_asked_to() -> None:
+    """On the meta device a read would fail."""
+    for count in (4, LARGEST_PADDED + 1):
+        logits, masks, uniform = case(SlotConfig.default(), 0, count)
+        distribution = FactoredMaskedCategorical(logits.to("meta"), masks.to("meta"))
+        actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform.to("meta"))
+        for found in (distribution.entropy(), distribution.regularizer_entropy()):
+            assert found.shape == (count,)
+        assert distribution.head_entropies(actions.op).shape == (count, len(HEAD_NAMES))
+        assert log_probs.shape == (count, len(HEAD_NAMES))
+        assert distribution.masks_given(distribution.mode().op).op.shape == masks.op.shape
+
+
+def test_rows_of_ops_that_are_not_legal_or_take_no_slot_may_be_empty() -> None:
+    logits, masks, _ = case(SlotConfig.default(), 0, 40)
+    empty = masks.slot_by_op & masks.op.unsqueeze(-1)
+    empty[:, LifecycleOp.WAIT] = False
+    expected = FactoredMaskedCategorical(logits, masks)
+    own = logits.clone().requires_grad_()
+    for kind in (PaddedHeads, SeparateHeads):
+        found = FactoredMaskedCategorical(own, masks._replace(slot_by_op=empty), validate=True)
+        object.__setattr__(found, "_heads", kind(own, found.masks, None))
+        torch.testing.assert_close(found.entropy(), expected.entropy())
+        (gradient,) = torch.autograd.grad(found.entropy().sum(), own)
+        assert gradient.isfinite().all()
+
+
 def test_validation_looks_at_every_head_and_op() -> None:
     logits, masks, _ = case(SlotConfig.default(), 0, 3)
     FactoredMaskedCategorical(logits, masks, validate=True)
     for name in (*HEAD_NAMES, "slot_by_op"):
         mask = getattr(masks, name).clone()
-        mask[1] = False
+        mask[:] = False
         broken = masks._replace(**{name: mask})
         FactoredMaskedCategorical(logits, broken)
         with pytest.raises(ValueError, match=f"of `{name}` has no legal choice"):

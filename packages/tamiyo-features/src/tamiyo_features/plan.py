@@ -124,7 +124,8 @@ def _make_program(
         return torch.tensor(values, dtype=dtype, device=device)
 
     lines = zip(*(line_of(field.spec, index) for field, index in placed), strict=True)
-    with torch.inference_mode(False):  # an inference tensor could not be part of a later backward pass
+    # Ordinary tensors, for they are kept: not of inference mode, and not of a torch.func transform.
+    with torch.inference_mode(False), torch._C._DisableFuncTorch():
         return Program(
             source=torch.tensor([_raw_index(field, index, starts) for field, index in placed], device=device),
             base_divisor=torch.tensor(BASE_DIVISORS, device=device),

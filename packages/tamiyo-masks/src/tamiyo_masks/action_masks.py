@@ -6,7 +6,7 @@ from types import EllipsisType
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from leyline_types import HEAD_NAMES, LifecycleOp, SlotConfig, head_sizes
@@ -45,9 +45,19 @@ class ActionMasks(NamedTuple):
         """How many choices each head has, in head order: constants to the compiler, unlike the batch's sizes."""
         return tuple([operator.index(mask.shape[-1]) for mask in self[:_NUM_HEADS]])
 
+    def slots_given(self, op: Int[Tensor, "*batch"]) -> Bool[Tensor, "*batch slot"]:
+        """The row of `slot_by_op` of each environment's op."""
+        rows = op[..., None, None].expand(*op.shape, 1, self.slot_by_op.shape[-1])
+        return self.slot_by_op.gather(-2, rows).squeeze(-2)
+
     def at(self, index: Index) -> "ActionMasks":
-        """The masks at a place of the batch, `masks.at((slice(None), 0))`; `masks[0]` is the first head's mask."""
-        return ActionMasks(*(mask[index] for mask in self))
+        """The masks at a place of the batch, `masks.at((slice(None), 0))`; `masks[0]` is the first head's mask.
+
+        Raises:
+            IndexError: more places than the batch has axes: choices cannot be cut.
+        """
+        place, rank = index if isinstance(index, tuple) else (index,), self.op.ndim - 1
+        return ActionMasks(*(mask[(*place, *[slice(None)] * (mask.ndim - rank))] for mask in self))
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "ActionMasks":
         """The masks on a device."""

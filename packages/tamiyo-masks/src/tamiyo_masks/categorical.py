@@ -92,6 +92,12 @@ class MaskedCategorical:
         return normalize_entropy(raw, self.mask.sum(-1)) if normalized else raw
 
     def kl(self, other: "MaskedCategorical") -> Float[Tensor, "*batch"]:
-        """KL divergence from self to `other`, nats; inf where self may choose what is illegal for `other`."""
-        difference = torch.where(self.probs > 0, self.log_probs - other.log_probs, 0.0)
-        return (self.probs * difference).sum(-1)
+        """KL divergence from self to `other`, nats; inf where self may choose what is illegal for `other`.
+
+        Gradients are finite also there; log-probabilities beyond half the largest number count as that.
+        """
+        lowest = torch.finfo(self.log_probs.dtype).min / 2
+        difference = self.log_probs.clamp_min(lowest) - other.log_probs.clamp_min(lowest)
+        finite = (self.probs * torch.where(self.mask & other.mask, difference, 0.0)).sum(-1)
+        escapes = ((self.probs > 0) & ~other.mask).any(-1)
+        return finite + torch.where(escapes, torch.inf, 0.0)

@@ -12,13 +12,13 @@ _MadeT = TypeVar("_MadeT")
 
 
 def keep(cache: dict[_KeyT, _MadeT], key: _KeyT, make: Callable[[], _MadeT]) -> _MadeT:
-    """What the cache holds under a key, made at the first call: ordinary tensors, in inference mode or not.
+    """What the cache holds under a key, made at the first call: ordinary tensors, in whatever mode or transform.
 
     While a graph is traced there are only stand-ins for tensors, which are not kept.
     """
     found = cache.get(key)
     if found is None:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch._C._DisableFuncTorch():
             found = make()
         if all(type(leaf) is Tensor for leaf in tree_leaves(found) if isinstance(leaf, Tensor)):
             cache[key] = found

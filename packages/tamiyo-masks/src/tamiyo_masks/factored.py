@@ -11,11 +11,9 @@ from torch import Tensor
 from leyline_types import HEAD_NAMES, FactoredActions
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.padded_heads import PaddedHeads
-from tamiyo_masks.relevance import Relevance, could_matter, relevance, relevance_on
+from tamiyo_masks.relevance import OP, SLOT, Relevance, could_matter, relevance, relevance_on
 from tamiyo_masks.separate_heads import SeparateHeads
 from tamiyo_masks.validation import check_heads, should_validate
-
-_SLOT, _OP = 0, len(HEAD_NAMES) - 1  # the first head and the last
 
 LARGEST_PADDED: Final = 128
 """Batches up to this size are one padded block (measured: beyond about 200 the padding costs more than the calls)."""
@@ -33,7 +31,7 @@ class FactoredMaskedCategorical:
 
     Args:
         logits: [*batch, sum of head sizes], heads one after the other in head order.
-        masks: of the same batch shape, every row with a legal choice.
+        masks: of the same batch shape, each head and each legal op that takes a slot with a legal choice.
         validate: as in `MaskedCategorical`, for every head and for the slots of every legal op.
         floors: by head name, the probability that is spread evenly over the legal choices instead of following the
             logits, p = (1 - floor) softmax + floor uniform; None for no floor at any head.
@@ -78,7 +76,8 @@ class FactoredMaskedCategorical:
 
         Args:
             generator: the source of randomness.
-            uniform: numbers in [0, 1) to use instead, one per head in head order; compiled functions need them given.
+            uniform: numbers in [0, 1) to use instead, one per head in head order; a generator cannot enter compiled
+                functions, these can.
         """
         return self.sample_and_head_log_probs(generator, uniform=uniform)[0]
 
@@ -100,7 +99,10 @@ class FactoredMaskedCategorical:
         return self.head_log_probs(actions).sum(-1)
 
     def head_log_probs(self, actions: FactoredActions[Tensor]) -> Float[Tensor, "*batch head"]:
-        """Log-probability of each head's choice given the op, in head order; 0 where the head does not matter."""
+        """Log-probability of each head's choice given the op, in head order; 0 where the head does not matter.
+
+        Choices must be in range: others give -inf or an error of torch.
+        """
         return self._heads.log_probs(actions)
 
     def masks_given(self, op: Int[Tensor, "*batch"]) -> FactoredActions[Bool[Tensor, "*batch choice"]]:
@@ -109,9 +111,7 @@ class FactoredMaskedCategorical:
         Eight independent categoricals under these masks give the log-probabilities of `log_prob`: what to store for
         learners that know nothing of heads that depend on each other.
         """
-        rows = op[..., None, None].expand(*op.shape, 1, self.masks.slot.shape[-1])
-        slot = self.masks.slot_by_op.gather(-2, rows).squeeze(-2)
-        used = FactoredActions(*self.masks[: len(HEAD_NAMES)])._replace(slot=slot)
+        used = FactoredActions(*self.masks[: len(HEAD_NAMES)])._replace(slot=self.masks.slots_given(op))
         matters = relevance(op).unsqueeze(-1).unbind(-2)
         first = (torch.arange(mask.shape[-1], device=op.device) == 0 for mask in used)
         return FactoredActions(*map(torch.where, matters, used, first))
@@ -126,7 +126,7 @@ class FactoredMaskedCategorical:
             normalized: over log(number of legal choices), 0 with one choice; else in nats.
         """
         slot = self._heads.slot_entropy(normalized=normalized).gather(-1, op.unsqueeze(-1))
-        others = self._heads.head_entropy(normalized=normalized)[..., _SLOT + 1 :]
+        others = self._heads.head_entropy(normalized=normalized)[..., SLOT + 1 :]
         return torch.where(relevance(op), torch.cat([slot, others], dim=-1), 0.0)
 
     def entropy(self) -> Float[Tensor, "*batch"]:
@@ -134,9 +134,10 @@ class FactoredMaskedCategorical:
         heads = self._heads.head_entropy(normalized=False)
         tables: Relevance = relevance_on(heads.device)
         used = heads.unsqueeze(-2) * tables.weights
-        slots = self._heads.slot_entropy(normalized=False) * tables.weights[:, _SLOT]
-        given = slots + used[..., _SLOT + 1 : _OP].sum(-1)
-        return heads[..., _OP] + (self._heads.op_probs * given).sum(-1)
+        needed = self.masks.op & tables.bits[:, SLOT]
+        slots = torch.where(needed, self._heads.slot_entropy(normalized=False), 0.0)
+        given = slots + used[..., SLOT + 1 : OP].sum(-1)
+        return heads[..., OP] + (self._heads.op_probs * given).sum(-1)
 
     def regularizer_entropy(self) -> Float[Tensor, "*batch"]:
         """How undecided the policy is, 0 to 1: the mean normalised entropy of the heads that could matter.

@@ -209,7 +209,7 @@ def _legal_slots(
     if rules.sequential_development:
         has_room = has_room & ~_look_up(tables.developing, columns.stage).any(-2)
     can_grow = _look_up(tables.can_germinate, columns.topology) & has_room
-    state = columns.stage * 2**_NUM_FLAGS + tables.enabled
+    state = columns.stage.long() * 2**_NUM_FLAGS + tables.enabled
     state = state + columns.occupied
     state = state + (columns.alpha_mode == int(AlphaMode.HOLD)) * 2
     state = state + (columns.age_epochs >= rules.min_prune_age) * 4

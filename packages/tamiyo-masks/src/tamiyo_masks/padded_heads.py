@@ -14,7 +14,7 @@ from torch.nn.functional import embedding
 from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.constants import keep
-from tamiyo_masks.relevance import relevance
+from tamiyo_masks.relevance import OP, SLOT, relevance
 from tamiyo_masks.softmax import (
     draw,
     entropy_of,
@@ -25,7 +25,6 @@ from tamiyo_masks.softmax import (
 )
 
 _NUM_HEADS, _NUM_OPS = len(HEAD_NAMES), len(LifecycleOp)
-_SLOT, _OP = HEAD_NAMES.index("slot"), HEAD_NAMES.index("op")
 
 
 class _Layout(NamedTuple):
@@ -62,18 +61,18 @@ def _layout_of(sizes: tuple[int, ...], device: torch.device) -> _Layout:
 
 
 def _make_layout(sizes: tuple[int, ...], device: torch.device) -> _Layout:
-    width, total, slots = max(sizes), sum(sizes), sizes[_SLOT]
-    head_of_row = [*range(_NUM_HEADS), *[_SLOT] * _NUM_OPS]
+    width, total, slots = max(sizes), sum(sizes), sizes[SLOT]
+    head_of_row = [*range(_NUM_HEADS), *[SLOT] * _NUM_OPS]
     first_choices = [*(sum(sizes[:head]) for head in range(_NUM_HEADS))]
     first_choices += [total + op * slots for op in range(_NUM_OPS)]
     never = total + _NUM_OPS * slots
     choice_of_place: list[int] = []
     for first, head in zip(first_choices, head_of_row, strict=True):
         choice_of_place += [*range(first, first + sizes[head]), *[never] * (width - sizes[head])]
-    slot_logits = range(first_choices[_SLOT], first_choices[_SLOT] + slots)
+    slot_logits = range(first_choices[SLOT], first_choices[SLOT] + slots)
     head_of_choice = [head for head in range(_NUM_HEADS) for _ in range(sizes[head])]
     row_of_head = [
-        [_NUM_HEADS + op if head == _SLOT else head for head in range(_NUM_HEADS)] for op in range(_NUM_OPS)
+        [_NUM_HEADS + op if head == SLOT else head for head in range(_NUM_HEADS)] for op in range(_NUM_OPS)
     ]
     return _Layout(
         shape=(len(head_of_row), width),
@@ -82,7 +81,7 @@ def _make_layout(sizes: tuple[int, ...], device: torch.device) -> _Layout:
         choice_of_place=torch.tensor(choice_of_place, device=device),
         head_of_row=torch.tensor(head_of_row, device=device),
         row_of_head=torch.tensor(row_of_head, device=device),
-        member=torch.eye(_NUM_HEADS, device=device)[head_of_choice],
+        member=torch.eye(_NUM_HEADS, dtype=torch.float32, device=device)[head_of_choice],
     )
 
 
@@ -118,7 +117,7 @@ class PaddedHeads:
     @property
     def op_probs(self) -> Float[Tensor, "*batch op"]:
         """Probability of each op."""
-        return self._probs.select(-2, _OP).narrow(-1, 0, _NUM_OPS)
+        return self._probs.select(-2, OP).narrow(-1, 0, _NUM_OPS)
 
     def draw(
         self, uniform: Float[Tensor, "*batch head"]
@@ -174,6 +173,6 @@ class PaddedHeads:
         self, choices: Int[Tensor, "*batch row"]
     ) -> tuple[FactoredActions[Tensor], Int[Tensor, "*batch head"], Bool[Tensor, "*batch head"]]:
         """The action of these choices in all rows, the rows that count for its op, and which heads matter for it."""
-        op = choices.select(-1, _OP)
+        op = choices.select(-1, OP)
         row_of_head, used = embedding(op, self._layout.row_of_head), relevance(op)
         return FactoredActions(*(choices.gather(-1, row_of_head) * used).unbind(-1)), row_of_head, used

@@ -10,6 +10,8 @@ from torch.nn.functional import embedding
 from leyline_types import HEAD_NAMES, HEAD_RELEVANCE, LifecycleOp
 from tamiyo_masks.constants import keep
 
+SLOT, OP = HEAD_NAMES.index("slot"), HEAD_NAMES.index("op")
+
 # Plain tuples: the compiler cannot look into the read-only mapping.
 _RELEVANCE = tuple(tuple(name in HEAD_RELEVANCE[op] for name in HEAD_NAMES) for op in LifecycleOp)
 

@@ -30,7 +30,7 @@ Block = Float[Tensor, "choice *batch"]
 class SeparateHeads:
     """The heads' distributions; see the head of this module. Arguments and methods are those of `PaddedHeads`."""
 
-    __slots__ = ("_floors", "_log_probs", "_masks", "_probs", "_slot_by_op", "_slot_logits")
+    __slots__ = ("_floors", "_log_probs", "_masks", "_probs", "_slot_logits")
 
     def __init__(
         self, logits: Float[Tensor, "*batch logit"], masks: ActionMasks, floors: tuple[float, ...] | None
@@ -40,10 +40,9 @@ class SeparateHeads:
         of_heads = FactoredActions(*logits.split(sizes, dim=-1))
         blocks = _join(list(map(mask_logits, of_heads, heads))).split(sizes)
         self._floors = FactoredActions(*(floors or (0.0,) * len(HEAD_NAMES)))
-        self._masks = heads
         self._log_probs = FactoredActions(*map(_log_softmax, blocks, heads, self._floors))
         self._probs = FactoredActions(*map(probabilities, self._log_probs))
-        self._slot_logits, self._slot_by_op = of_heads.slot, masks.slot_by_op
+        self._slot_logits, self._masks = of_heads.slot, masks
 
     @property
     def op_probs(self) -> Float[Tensor, "*batch op"]:
@@ -82,21 +81,23 @@ class SeparateHeads:
             for log_probs, probs in zip(self._log_probs, self._probs, strict=True)
         ]
         if normalized:
-            found = list(map(normalize_entropy, found, (mask.sum(-1) for mask in self._masks)))
+            found = list(
+                map(normalize_entropy, found, (mask.sum(-1) for mask in self._masks[: len(HEAD_NAMES)]))
+            )
         return torch.stack(found, dim=-1)
 
     def slot_entropy(self, *, normalized: bool) -> Float[Tensor, "*batch op"]:
         """Entropy of the slot head given each op."""
-        blocks = mask_logits(self._slot_logits.unsqueeze(-2), self._slot_by_op).movedim(-1, 0)
-        log_probs = _log_softmax(blocks.contiguous(), self._slot_by_op, self._floors.slot)
+        blocks = mask_logits(self._slot_logits.unsqueeze(-2), self._masks.slot_by_op).movedim(-1, 0)
+        log_probs = _log_softmax(blocks.contiguous(), self._masks.slot_by_op, self._floors.slot)
         found = entropy_of(log_probs, probabilities(log_probs), 0)
-        return normalize_entropy(found, self._slot_by_op.sum(-1)) if normalized else found
+        return normalize_entropy(found, self._masks.slot_by_op.sum(-1)) if normalized else found
 
     def _slot_given(self, op: Int[Tensor, "*batch"]) -> Block:
         """The slot head's log-probabilities once the op is chosen."""
-        rows = op[..., None, None].expand(*op.shape, 1, self._slot_by_op.shape[-1])
-        mask = self._slot_by_op.gather(-2, rows).squeeze(-2)
+        mask = self._masks.slots_given(op)
         masked = mask_logits(self._slot_logits, mask)
+        # Cut in two, for the compiler keeps nothing of a single piece.
         return _log_softmax(_join(masked.split((1, mask.shape[-1] - 1), dim=-1)), mask, self._floors.slot)
 
 

@@ -50,7 +50,7 @@ def mix_with_uniform(
     log_probs: Float[Tensor, "..."], mask: Bool[Tensor, "..."], floor: float | Tensor, dim: int
 ) -> Float[Tensor, "..."]:
     """Log-probabilities of (1 - floor) p + floor uniform over the legal choices; as they are where the floor is 0."""
-    share = floor / mask.sum(dim, keepdim=True).clamp(min=1)
+    share = floor / mask.sum(dim, keepdim=True).clamp_min(1).to(log_probs.dtype)
     mixed = (1 - floor) * log_probs.exp() + share
     touched = mask & (share > 0)
     return torch.where(touched, torch.where(touched, mixed, 1.0).log(), log_probs)

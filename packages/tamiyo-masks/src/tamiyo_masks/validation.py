@@ -9,6 +9,7 @@ from torch import Tensor
 
 from leyline_types import HEAD_NAMES
 from tamiyo_masks.action_masks import ActionMasks
+from tamiyo_masks.relevance import SLOT, Relevance, relevance_on
 
 VARIABLE = "TAMIYO_VALIDATE"
 
@@ -19,6 +20,8 @@ class InvalidStateMachineError(ValueError):
 
 def should_validate(wanted: bool | None) -> bool:
     """Whether to check: what was asked for, else the environment variable TAMIYO_VALIDATE; never while compiling.
+
+    Checks read values, so that torch.func.vmap refuses them.
 
     Raises:
         ValueError: the variable is neither 0 nor 1.
@@ -43,7 +46,7 @@ def invalid_rows(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> B
         logits: heads side by side in head order.
     """
     found = [_invalid(*head) for _, *head in _heads(logits, masks)]
-    return torch.stack(found).any(0) | (masks.op & ~masks.slot_by_op.any(-1)).any(-1)
+    return torch.stack(found).any(0) | (_needs_slot(masks) & ~masks.slot_by_op.any(-1)).any(-1)
 
 
 def check_heads(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> None:
@@ -55,8 +58,14 @@ def check_heads(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> No
     if invalid_rows(logits, masks).any():
         for name, head_logits, mask in _heads(logits, masks):
             check_rows(name, head_logits, mask)
-        slots = masks.slot_by_op | ~masks.op.unsqueeze(-1)
+        slots = masks.slot_by_op | ~_needs_slot(masks).unsqueeze(-1)
         check_rows("slot_by_op", torch.zeros_like(slots, dtype=logits.dtype), slots)
+
+
+def _needs_slot(masks: ActionMasks) -> Bool[Tensor, "*batch op"]:
+    """Legal ops that take a slot."""
+    tables: Relevance = relevance_on(masks.op.device)
+    return masks.op & tables.bits[:, SLOT]
 
 
 def _heads(logits: Tensor, masks: ActionMasks) -> Iterable[tuple[str, Tensor, Tensor]]:
@@ -77,12 +86,12 @@ def check_rows(
     Raises:
         InvalidStateMachineError: naming the first row without a legal choice or with a legal logit that is not finite.
     """
+    if not _invalid(logits, mask).any():
+        return
     empty = ~mask.any(-1)
     if empty.any():
         raise InvalidStateMachineError(f"row {empty.nonzero()[0].tolist()} of `{what}` has no legal choice")
-    broken = mask & ~logits.isfinite()
-    if broken.any():
-        place = broken.nonzero()[0].tolist()
-        raise InvalidStateMachineError(
-            f"legal logit of `{what}` at {place} is {float(logits[tuple(place)])}, not finite"
-        )
+    place = (mask & ~logits.isfinite()).nonzero()[0].tolist()
+    raise InvalidStateMachineError(
+        f"legal logit of `{what}` at {place} is {float(logits[tuple(place)])}, not finite"
+    )

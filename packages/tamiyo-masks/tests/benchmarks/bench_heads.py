@@ -14,7 +14,7 @@ from sb3_contrib.common.maskable.distributions import MaskableMultiCategoricalDi
 from torch import Tensor
 from torchrl.modules import MaskedCategorical as TorchRLCategorical
 
-from leyline_types import HEAD_NAMES, SlotConfig, head_sizes
+from leyline_types import HEAD_NAMES, FactoredActions, SlotConfig, head_sizes
 from tamiyo_masks import ActionMasks, FactoredMaskedCategorical, compute_batch_masks
 
 SLOTS = SlotConfig.for_grid(5, 5)
@@ -24,10 +24,12 @@ OPTIONS: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_guard_on_globa
 NAMES = ["sb3-contrib", "TorchRL", "ours", "ours, compiled"]
 
 
-def ours(logits: Tensor, masks: ActionMasks, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def ours(
+    logits: Tensor, masks: ActionMasks, uniform: Tensor
+) -> tuple[FactoredActions[Tensor], Tensor, Tensor]:
     distribution = FactoredMaskedCategorical(logits, masks)
     actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
-    return actions.op, log_probs.sum(-1), distribution.regularizer_entropy()
+    return actions, log_probs.sum(-1), distribution.regularizer_entropy()
 
 
 def torchrl(logits: Tensor, masks: ActionMasks) -> tuple[list[Tensor], Tensor, Tensor]:
