@@ -192,6 +192,19 @@ def test_gradients_are_those_of_the_values(floor: float) -> None:
     assert torch.autograd.gradcheck(values, logits.requires_grad_())
 
 
+@pytest.mark.compile
+def test_compiles_and_maps() -> None:
+    logits, mask = random_case(2)
+
+    def values(own: Tensor, legal: Tensor) -> tuple[Tensor, ...]:
+        found = MaskedCategorical(own, legal, floor=0.1)
+        return found.probs, found.mode(), found.entropy(), found.log_prob(found.mode())
+
+    expected = values(logits, mask)
+    torch.testing.assert_close(torch.compile(values, fullgraph=True)(logits, mask), expected)
+    torch.testing.assert_close(torch.func.vmap(values)(logits, mask), expected)
+
+
 def test_small_probabilities_are_kept() -> None:
     logits = torch.tensor([0.0, -20.0, -60.0])
     probs = MaskedCategorical(logits, torch.ones(3, dtype=torch.bool)).probs
@@ -211,7 +224,7 @@ def test_immutable_and_checked() -> None:
         MaskedCategorical(logits, mask).mask = mask
     with pytest.raises(ValueError, match=r"`mask` has shape \(4, 5\) but `logits` has \(4, 6\)"):
         MaskedCategorical(logits, mask[:, :5])
-    with pytest.raises(ValueError, match=r"`floor` must lie in \[0, 1\], not 3.0"):
+    with pytest.raises(ValueError, match=r"`floor` must lie in \[0, 1\), not 3.0"):
         MaskedCategorical(logits, mask, floor=3.0)
     with pytest.raises(ValueError, match="must be boolean"):
         MaskedCategorical(logits, mask.int())  # type: ignore[arg-type,unused-ignore]

@@ -332,6 +332,10 @@ def test_refusals_name_both_sides() -> None:
     FactoredMaskedCategorical(random_logits(5), nothing_legal).sample()
     with pytest.raises(InvalidStateMachineError, match="no legal choice"):
         FactoredMaskedCategorical(random_logits(5), nothing_legal, validate=True).sample()
+    with pytest.raises(ValueError, match=r"one batch shape: `slot_by_op` is \(1, 6, 2\), `op` \(5, 6\)"):
+        FactoredMaskedCategorical(random_logits(5), MASKS._replace(slot_by_op=MASKS.slot_by_op[:1]))
+    with pytest.raises(ValueError, match=r"must be boolean .* torch.uint8"):
+        FactoredMaskedCategorical(random_logits(5), MASKS._replace(op=MASKS.op.byte()))
     with pytest.raises(ValueError, match="names no head: 'operation'"):
         FactoredMaskedCategorical(random_logits(5), MASKS, floors={"operation": 0.1})
     with pytest.raises(ValueError, match=r"'op' must lie in \[0, 1\), not 1.0"):
@@ -354,6 +358,7 @@ def run(
     return actions, found | distribution.masks_given(actions.op)._asdict()
 
 
+@pytest.mark.compile
 def test_compiles_without_graph_breaks_and_maps() -> None:
     inputs = (
         random_logits(5),
@@ -363,6 +368,26 @@ def test_compiles_without_graph_breaks_and_maps() -> None:
     expected = run(*inputs)
     torch.testing.assert_close(torch.compile(run, fullgraph=True)(*inputs), expected)
     torch.testing.assert_close(torch.func.vmap(run)(*inputs), expected)
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("count", [1, 5])
+def test_compiled_gradients_and_floors_equal_those_of_eager(count: int, dtype: torch.dtype) -> None:
+    masks = ActionMasks(*(mask[:count] for mask in MASKS))
+    uniform = torch.rand(count, len(HEAD_NAMES), generator=torch.Generator().manual_seed(1))
+
+    def loss(logits: Tensor) -> Tensor:
+        distribution = FactoredMaskedCategorical(logits, masks, floors={"op": 0.2, "slot": 0.1})
+        _, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
+        return log_probs.sum() + distribution.entropy().sum() + distribution.regularizer_entropy().sum()
+
+    found = []
+    for function in (loss, torch.compile(loss, fullgraph=True)):
+        logits = random_logits(count).to(dtype).requires_grad_()
+        value = function(logits)
+        found.append((value.detach(), *torch.autograd.grad(value, logits)))
+    torch.testing.assert_close(*found, atol=1e-3 if dtype is torch.bfloat16 else 1e-6, rtol=1e-2)
 
 
 @pytest.mark.compile

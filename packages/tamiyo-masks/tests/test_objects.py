@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,6 +89,16 @@ def test_slot_states_need_every_slot() -> None:
         ValueError, match="name unknown early; slot name 'early' is no longer used; write 'r0c0'"
     ):
         build_slot_states({**dict.fromkeys(ALL), "early": None}, ALL)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    sound: dict[str, Any] = {"stage": np.int64(3), "seed_age_epochs": np.int64(2)}
+    states = {**STATES, "r0c1": MaskSeedInfo(**sound), "r0c2": MaskSeedInfo(SeedStage.TRAINING, -1)}
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
+        compute_action_masks(states, ALL)
+    assert str(caught.value).startswith("environment 0, slot r0c2: seed_age_epochs is -1")
+    with pytest.raises(ValueError, match="name unknown 0;"):
+        compute_action_masks({**STATES, 0: None}, ALL)  # type: ignore[dict-item,unused-ignore]
 
 
 def test_slot_index() -> None:

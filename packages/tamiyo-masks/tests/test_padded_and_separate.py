@@ -104,6 +104,42 @@ def test_no_magnitude_lets_an_illegal_choice_win(
     assert not gradient[~legal].any()
 
 
+@pytest.mark.parametrize("kind", [PaddedHeads, SeparateHeads])
+@pytest.mark.parametrize("floors", [None, FLOORS])
+def test_opposite_extremes_stay_finite(
+    kind: type[PaddedHeads] | type[SeparateHeads], floors: tuple[float, ...] | None
+) -> None:
+    logits, masks, uniform = case(SlotConfig.default(), 2, 40)
+    own = torch.where(logits > 0, 3e38, -3e38).requires_grad_()
+    heads = kind(own, masks, floors)
+    actions, log_probs = heads.draw(uniform)
+    assert log_probs.isfinite().all()
+    entropies = heads.head_entropy(normalized=True).sum() + heads.slot_entropy(normalized=True).sum()
+    assert entropies.isfinite()
+    (gradient,) = torch.autograd.grad(log_probs.sum() + entropies, own)
+    assert gradient.isfinite().all()
+    assert torch.equal(heads.log_probs(actions), log_probs)
+
+
+@pytest.mark.parametrize("count", [100, 20_000])
+def test_heads_are_drawn_independently_of_each_other(count: int) -> None:
+    """Pairs of blueprint and tempo, and of style and target, among draws of GERMINATE."""
+    slots = SlotConfig.default()
+    masks = compute_batch_masks([dict.fromkeys(slots)] * count, slots.slot_ids)
+    logits = torch.zeros(count, sum(head_sizes(slots)))
+    distribution = FactoredMaskedCategorical(logits, masks)
+    generator = torch.Generator().manual_seed(0)
+    draws = [distribution.sample(generator) for _ in range(20_000 // count)]
+    actions = FactoredActions(*(torch.cat(head) for head in zip(*draws, strict=True)))
+    germinates = actions.op == LifecycleOp.GERMINATE
+    for one, two, choices, others in (
+        (actions.blueprint - 1, actions.tempo, 7, 3),
+        (actions.style, actions.alpha_target, 4, 3),
+    ):
+        observed = torch.bincount((one * others + two)[germinates], minlength=choices * others)
+        assert chisquare(observed.numpy()).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("count", [100, 20_000])
 def test_draws_follow_the_joint_probabilities(count: int) -> None:
     """Every op and slot that can be drawn, as often as the joint says; 100 draws at a time or all at once."""

@@ -30,12 +30,12 @@ class MaskedCategorical:
     Args:
         logits: [*batch, choice], finite where legal.
         mask: [*batch, choice], True = legal, at least one per row.
-        floor: probability spread evenly over the legal choices, p = (1 - floor) softmax + floor uniform; 0 to 1.
+        floor: probability spread evenly over the legal choices, p = (1 - floor) softmax + floor uniform; 0 to below 1.
         validate: whether to look for rows without a legal choice and for logits that are not finite, which waits for
             the device; None takes the environment variable TAMIYO_VALIDATE. Never done inside compiled code.
 
     Raises:
-        ValueError: the shapes differ, the mask is not boolean, or the floor lies outside [0, 1].
+        ValueError: the shapes differ, the mask is not boolean, or the floor lies outside [0, 1).
         InvalidStateMachineError: with validation, a row without a legal choice, or a legal logit that is not finite.
     """
 
@@ -59,8 +59,8 @@ class MaskedCategorical:
             raise ValueError(f"`mask` has shape {tuple(mask.shape)} but `logits` has {tuple(logits.shape)}")
         if mask.dtype is not torch.bool:
             raise ValueError(f"`mask` must be boolean, not {mask.dtype}")
-        if not 0.0 <= floor <= 1.0:
-            raise ValueError(f"`floor` must lie in [0, 1], not {floor}")
+        if not 0.0 <= floor < 1.0:
+            raise ValueError(f"`floor` must lie in [0, 1), not {floor}")
         if should_validate(validate):
             check_rows("mask", logits, mask)
         log_probs = mask_logits(logits, mask).log_softmax(-1)

@@ -16,7 +16,10 @@ from tamiyo_masks.separate_heads import SeparateHeads
 from tamiyo_masks.validation import check_heads, should_validate
 
 LARGEST_PADDED: Final = 128
-"""Batches up to this size are one padded block (measured: beyond about 200 the padding costs more than the calls)."""
+"""Batches up to this size are one padded block (measured: beyond about 200 the padding costs more than the calls).
+
+In compiled code, where calls cost nothing, only a batch of 1 is.
+"""
 
 
 @final
@@ -37,7 +40,8 @@ class FactoredMaskedCategorical:
             logits, p = (1 - floor) softmax + floor uniform; None for no floor at any head.
 
     Raises:
-        ValueError: logits that do not fit the masks, an unknown head in `floors` or a floor outside [0, 1).
+        ValueError: logits that do not fit the masks, masks not boolean or not of one batch shape, an
+            unknown head in `floors` or a floor outside [0, 1).
         InvalidStateMachineError: with validation, a row without a legal choice, or a legal logit that is not finite.
     """
 
@@ -58,6 +62,11 @@ class FactoredMaskedCategorical:
         if logits.shape != (*batch, sum(sizes)):
             raise ValueError(
                 f"`logits` has shape {tuple(logits.shape)}, the masks call for {(*batch, sum(sizes))}"
+            )
+        if masks.slot_by_op.shape[:-2] != batch or any(mask.dtype is not torch.bool for mask in masks):
+            raise ValueError(
+                f"masks must be boolean and of one batch shape: `slot_by_op` is {tuple(masks.slot_by_op.shape)}, "
+                f"`op` {tuple(masks.op.shape)}, dtypes are {', '.join(str(mask.dtype) for mask in masks)}"
             )
         if should_validate(validate):
             check_heads(logits, masks)

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from itertools import chain
+from numbers import Integral
 from operator import attrgetter
 from typing import Final
 
@@ -197,12 +198,12 @@ def _find_problems(state: object) -> Iterator[str]:
         ("alpha_mode", state.alpha_mode, AlphaMode),
     )
     for name, value, due in choices:
-        if not isinstance(value, int) or value not in map(int, due):
+        if not isinstance(value, Integral) or int(value) not in map(int, due):
             listed = ", ".join(f"{member.name}={member.value}" for member in due)
             note = f"; {value} is retired" if due is SeedStage and value in RETIRED_STAGES else ""
             yield f"{name} is {value!r}, it must be one of {listed}{note}"
     age: object = state.seed_age_epochs
-    if not isinstance(age, int) or not 0 <= age < 2**63:
+    if not isinstance(age, Integral) or not 0 <= int(age) < 2**63:
         yield f"seed_age_epochs is {age!r}, it must be a whole number, at least 0"
 
 
@@ -212,7 +213,9 @@ def _check_slot_ids(what: str, found: Mapping[str, object], due: Sequence[str]) 
     missing = [slot_id for slot_id in due if slot_id not in found]
     unknown = [slot_id for slot_id in found if slot_id not in due]
     problems = [
-        f"{word} {', '.join(ids)}" for word, ids in (("lack", missing), ("name unknown", unknown)) if ids
+        f"{word} {', '.join(map(str, ids))}"
+        for word, ids in (("lack", missing), ("name unknown", unknown))
+        if ids
     ]
     hints = [hint for slot_id in unknown for hint in _explain_name(slot_id)]
     raise ValueError("; ".join([f"{what} {' and '.join(problems)}", *hints, f"slots are {', '.join(due)}"]))
@@ -221,6 +224,6 @@ def _check_slot_ids(what: str, found: Mapping[str, object], due: Sequence[str]) 
 def _explain_name(slot_id: str) -> Iterator[str]:
     """What is wrong with the name itself: an old one, or one of another form."""
     try:
-        check_slot_id(slot_id)
+        check_slot_id(str(slot_id))
     except ValueError as error:
         yield str(error)
