@@ -11,7 +11,7 @@ from torch import Tensor
 from leyline_types import HEAD_NAMES, FactoredActions
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.padded_heads import PaddedHeads
-from tamiyo_masks.relevance import OP, SLOT, Relevance, could_matter, relevance, relevance_on
+from tamiyo_masks.relevance import OP, SLOT, Relevance, could_matter, relevance, relevance_on, takes_slot
 from tamiyo_masks.separate_heads import SeparateHeads
 from tamiyo_masks.validation import check_heads, should_validate
 
@@ -143,8 +143,7 @@ class FactoredMaskedCategorical:
         heads = self._heads.head_entropy(normalized=False)
         tables: Relevance = relevance_on(heads.device)
         used = heads.unsqueeze(-2) * tables.weights
-        needed = self.masks.op & tables.bits[:, SLOT]
-        slots = torch.where(needed, self._heads.slot_entropy(normalized=False), 0.0)
+        slots = torch.where(takes_slot(self.masks.op), self._heads.slot_entropy(normalized=False), 0.0)
         given = slots + used[..., SLOT + 1 : OP].sum(-1)
         return heads[..., OP] + (self._heads.op_probs * given).sum(-1)
 

@@ -47,3 +47,9 @@ def could_matter(op_mask: Bool[Tensor, "*batch op"]) -> Float[Tensor, "*batch he
     """1 for the heads that matter for some legal op, and 0 for the others."""
     tables: Relevance = relevance_on(op_mask.device)
     return (op_mask.float().unsqueeze(-1) * tables.weights).amax(-2)
+
+
+def takes_slot(op_mask: Bool[Tensor, "*batch op"]) -> Bool[Tensor, "*batch op"]:
+    """The legal ops that take a slot."""
+    tables: Relevance = relevance_on(op_mask.device)
+    return op_mask & tables.bits[:, SLOT]

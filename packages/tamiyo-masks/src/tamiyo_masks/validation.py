@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leyline_types import HEAD_NAMES
 from tamiyo_masks.action_masks import ActionMasks
-from tamiyo_masks.relevance import SLOT, Relevance, relevance_on
+from tamiyo_masks.relevance import takes_slot
 
 VARIABLE = "TAMIYO_VALIDATE"
 
@@ -46,7 +46,7 @@ def invalid_rows(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> B
         logits: heads side by side in head order.
     """
     found = [_invalid(*head) for _, *head in _heads(logits, masks)]
-    return torch.stack(found).any(0) | (_needs_slot(masks) & ~masks.slot_by_op.any(-1)).any(-1)
+    return torch.stack(found).any(0) | (takes_slot(masks.op) & ~masks.slot_by_op.any(-1)).any(-1)
 
 
 def check_heads(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> None:
@@ -58,14 +58,8 @@ def check_heads(logits: Float[Tensor, "*batch logit"], masks: ActionMasks) -> No
     if invalid_rows(logits, masks).any():
         for name, head_logits, mask in _heads(logits, masks):
             check_rows(name, head_logits, mask)
-        slots = masks.slot_by_op | ~_needs_slot(masks).unsqueeze(-1)
+        slots = masks.slot_by_op | ~takes_slot(masks.op).unsqueeze(-1)
         check_rows("slot_by_op", torch.zeros_like(slots, dtype=logits.dtype), slots)
-
-
-def _needs_slot(masks: ActionMasks) -> Bool[Tensor, "*batch op"]:
-    """Legal ops that take a slot."""
-    tables: Relevance = relevance_on(masks.op.device)
-    return masks.op & tables.bits[:, SLOT]
 
 
 def _heads(logits: Tensor, masks: ActionMasks) -> Iterable[tuple[str, Tensor, Tensor]]:
