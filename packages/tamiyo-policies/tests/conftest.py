@@ -72,6 +72,12 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture
+def sharpened() -> Callable[[PolicyConfig], PolicyBundle]:
+    """Makes policies whose logits are far enough apart to tell actions apart."""
+    return lambda config: sharpen(create_policy(config))
+
+
+@pytest.fixture
 def policy() -> PolicyBundle:
     """A small LSTM policy for the three default slots, its logits far enough apart to tell actions apart."""
     return sharpen(create_policy(PolicyConfig(hidden_dim=16)))
@@ -120,9 +126,11 @@ def observe() -> Observe:
 
 
 def sharpen(policy: PolicyBundle) -> PolicyBundle:
-    """The policy with the weights of its action head scaled up from nearly nothing."""
+    """The policy with the weights of its action heads scaled up from nearly nothing."""
     with torch.no_grad():
-        policy.state_dict()["action_head.weight"].mul_(200)
+        for name, weight in policy.state_dict().items():
+            if name.endswith("action_head.weight"):
+                weight.mul_(200)
     return policy
 
 

@@ -163,7 +163,7 @@ def forge(path: Path, change: Callable[[dict[str, Any]], None], *, sign: bool = 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", 2, "it has format 2, this version reads format 1"),
+        ("format", 1, "it has format 1, this version reads format 2"),
         ("format", True, "its 'format' is True, not of type int"),
         ("policy", "gru", "policy 'gru' is unknown; policies are lstm"),
         ("policy", 7, "its 'policy' is 7, not of type str"),

@@ -1,6 +1,11 @@
 """Compiled policies: what runs is what was compiled, it computes the same, and it stays where it is."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from leyline_types import FactoredActions
 from tamiyo_masks import ActionMasks
 from tamiyo_policies import (
+    ActionResult,
     CompiledPolicyError,
     CompileMode,
     PolicyBundle,
@@ -22,6 +28,7 @@ from tamiyo_policies import (
 )
 
 MakeMasks = Callable[..., ActionMasks]
+Sharpened = Callable[[PolicyConfig], PolicyBundle]
 
 pytestmark = [
     pytest.mark.usefixtures("unchecked"),
@@ -30,17 +37,17 @@ pytestmark = [
 ]
 
 EAGER = PolicyConfig(hidden_dim=16)
-COMPILED = PolicyConfig(hidden_dim=16, compile_mode=CompileMode.DEFAULT)
+COMPILED = replace(EAGER, compile_mode=CompileMode.DEFAULT)
+KINDS = {
+    "lstm": COMPILED,
+    "mlp of 3 frames": replace(COMPILED, policy="mlp", frame_stack=3),
+    "mlp-q": replace(COMPILED, policy="mlp-q"),
+}
 
 
-def sharpened(config: PolicyConfig) -> PolicyBundle:
-    policy = create_policy(config)
-    with torch.no_grad():
-        policy.state_dict()["action_head.weight"].mul_(200)
-    return policy
-
-
-def act(policy: PolicyBundle, make_masks: MakeMasks, batch: int, *, deterministic: bool = False) -> Any:
+def act(
+    policy: PolicyBundle, make_masks: MakeMasks, batch: int, *, deterministic: bool = False
+) -> ActionResult:
     generator = torch.Generator().manual_seed(batch)
     features = torch.randn(batch, policy.feature_dim, generator=generator)
     masks = make_masks(batch, generator=generator)
@@ -78,11 +85,18 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileCounterWithBacke
     torch.compiler.reset()
 
 
+def q_values(policy: PolicyBundle, make_masks: MakeMasks, *batch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(len(batch))
+    features = torch.randn(*batch, policy.feature_dim, generator=generator)
+    return policy.get_q_values(features, make_masks(*batch, generator=generator))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_function_is_one_graph_whatever_the_sizes(
-    counter: CompileCounterWithBackend, make_masks: MakeMasks
+    counter: CompileCounterWithBackend, make_masks: MakeMasks, kind: str
 ) -> None:
     """`fullgraph` makes a graph break an error, so that one frame is one whole function."""
-    policy = sharpened(COMPILED)
+    policy = create_policy(KINDS[kind])
     assert counter.frame_count == 0
     act(policy, make_masks, 1)
     assert counter.frame_count == 1
@@ -90,16 +104,25 @@ def test_each_function_is_one_graph_whatever_the_sizes(
     act(policy, make_masks, 4, deterministic=True)
     assert counter.frame_count == 3  # size 1 is a graph of its own, and so is the mode
     evaluate(policy, make_masks, 4, 5)
-    assert counter.frame_count == 5  # encoder; trunk, heads and distribution
+    captured = 5 if kind == "lstm" else 4  # the encoder, before the LSTM kernel; what comes after it
+    assert counter.frame_count == captured
+    if policy.supports_off_policy:
+        q_values(policy, make_masks, 4)
+        captured += 1
+        assert counter.frame_count == captured
     with torch.compiler.set_stance("fail_on_recompile"):
-        for batch in (1, 2, 5, 64, 256):
+        for batch in (1, 2, 3, 5, 31, 64, 127, 128, 129, 255, 256):
             act(policy, make_masks, batch)
-        for batch, time in ((1, 2), (2, 1), (6, 64), (256, 3)):
+        for batch, time in (*product((1, 2, 6, 64), (2, 3, 17, 64)), (2, 1), (256, 3), (256, 64)):
             evaluate(policy, make_masks, batch, time)
-    assert counter.frame_count == 5
+            if policy.supports_off_policy:
+                q_values(policy, make_masks, batch, time)
+    assert counter.frame_count == captured
 
 
-def test_an_eager_policy_captures_nothing(counter: CompileCounterWithBackend, make_masks: MakeMasks) -> None:
+def test_an_eager_policy_captures_nothing(
+    counter: CompileCounterWithBackend, make_masks: MakeMasks, sharpened: Sharpened
+) -> None:
     policy = sharpened(EAGER)
     act(policy, make_masks, 4)
     evaluate(policy, make_masks, 4, 5)
@@ -109,14 +132,16 @@ def test_an_eager_policy_captures_nothing(counter: CompileCounterWithBackend, ma
     assert not policy.is_compiled
 
 
-def test_compiling_changes_neither_type_nor_names_nor_place(policy: PolicyBundle) -> None:
-    network, names = policy.network, list(policy.state_dict())
-    kind = type(network)
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiling_changes_neither_type_nor_names_nor_place(kind: str) -> None:
+    policy = create_policy(replace(KINDS[kind], compile_mode=CompileMode.OFF))
+    network, names, at_first = policy.network, list(policy.state_dict()), policy.is_compiled
+    before = type(network)
     policy.compile(CompileMode.DEFAULT)
-    assert policy.is_compiled
+    assert (at_first, policy.is_compiled) == (False, True)
     assert policy.config.compile_mode is CompileMode.DEFAULT
     assert policy.network is network
-    assert type(policy.network) is kind
+    assert type(policy.network) is before
     assert list(policy.state_dict()) == names
 
 
@@ -137,7 +162,7 @@ MOVERS: dict[str, Callable[[PolicyBundle], object]] = {
 
 
 def test_a_compiled_policy_stays_where_it_is(
-    counter: CompileCounterWithBackend, make_masks: MakeMasks
+    counter: CompileCounterWithBackend, make_masks: MakeMasks, sharpened: Sharpened
 ) -> None:
     policy = sharpened(COMPILED)
     expected = act(policy, make_masks, 4).log_prob
@@ -155,7 +180,7 @@ def test_compiling_twice_is_refused(policy: PolicyBundle) -> None:
 
 
 def test_weights_and_checkpoints_pass_between_compiled_and_eager(
-    counter: CompileCounterWithBackend, make_masks: MakeMasks, tmp_path: Path
+    counter: CompileCounterWithBackend, make_masks: MakeMasks, tmp_path: Path, sharpened: Sharpened
 ) -> None:
     compiled, eager = sharpened(COMPILED), create_policy(EAGER)
     act(compiled, make_masks, 4)
@@ -171,15 +196,45 @@ def test_weights_and_checkpoints_pass_between_compiled_and_eager(
     assert not torch.equal(act(compiled, make_masks, 4).value, act(eager, make_masks, 4).value)
 
 
+def assert_acts_alike(one: ActionResult, two: ActionResult) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(one.actions, two.actions, strict=True))
+    for name in ("log_prob", "head_log_probs", "value", "op_logits"):
+        torch.testing.assert_close(getattr(one, name), getattr(two, name), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.compile
-def test_compiled_equals_eager(make_masks: MakeMasks) -> None:
+def test_compiled_equals_eager(make_masks: MakeMasks, sharpened: Sharpened) -> None:
     compiled, eager = sharpened(COMPILED), sharpened(EAGER)
     for batch in (6, 64):
-        one, two = act(compiled, make_masks, batch), act(eager, make_masks, batch)
-        assert all(torch.equal(a, b) for a, b in zip(one.actions, two.actions, strict=True))
-        for name in ("log_prob", "head_log_probs", "value", "op_logits"):
-            torch.testing.assert_close(getattr(one, name), getattr(two, name), atol=1e-5, rtol=1e-4)
+        assert_acts_alike(act(compiled, make_masks, batch), act(eager, make_masks, batch))
     ours, theirs = evaluate(compiled, make_masks, 6, 9), evaluate(eager, make_masks, 6, 9)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
     compiled.enable_gradient_checkpointing()
     torch.testing.assert_close(evaluate(compiled, make_masks, 6, 9), theirs, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.compile
+def test_compiled_equals_eager_off_policy(make_masks: MakeMasks, sharpened: Sharpened) -> None:
+    compiled = sharpened(KINDS["mlp-q"])
+    eager = sharpened(replace(KINDS["mlp-q"], compile_mode=CompileMode.OFF))
+    assert_acts_alike(act(compiled, make_masks, 6), act(eager, make_masks, 6))
+    torch.testing.assert_close(q_values(compiled, make_masks, 6), q_values(eager, make_masks, 6))
+
+
+def test_a_missing_compiler_is_named_in_one_line(tmp_path: Path) -> None:
+    """In a process of its own, which looks for the compiler for the first time."""
+    code = """
+import torch
+from tamiyo_policies import CompileMode, CompilerMissingError
+from tamiyo_policies.compiled import compiled
+try:
+    compiled(torch.sin, CompileMode.DEFAULT, torch.device("cpu"))(torch.zeros(3))
+except CompilerMissingError as error:
+    print(error)
+"""
+    environment = os.environ | {"CXX": str(tmp_path / "c++"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    (line,) = shown.stdout.splitlines()
+    assert line.startswith("compiling a policy needs a C++ compiler, and there is none: install g++")

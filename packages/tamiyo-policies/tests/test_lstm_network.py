@@ -57,7 +57,7 @@ def test_sequence_equals_steps_with_episodes_starting_anywhere(
     encoded = torch.randn(batch, time, HIDDEN, generator=generator)
     hidden = HiddenState(*torch.randn(2, batch, HIDDEN, generator=generator).unbind())
     starts = None if share is None else torch.rand(batch, time, generator=generator) < share
-    output, last = network.unroll(encoded, hidden, starts)
+    output, last = network.recur(encoded, hidden, starts)
     expected, expected_last = step_by_step(network, encoded, hidden, starts)
     torch.testing.assert_close(output, expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(tuple(last), tuple(expected_last), atol=1e-6, rtol=1e-5)
@@ -68,7 +68,7 @@ def test_sequence_equals_steps_at_the_far_ends(batch: int, time: int) -> None:
     network = make_network()
     encoded = torch.randn(batch, time, HIDDEN)
     hidden = HiddenState(torch.randn(batch, HIDDEN), torch.randn(batch, HIDDEN))
-    output, _ = network.unroll(encoded, hidden)
+    output, _ = network.recur(encoded, hidden)
     torch.testing.assert_close(output, step_by_step(network, encoded, hidden, None)[0], atol=1e-6, rtol=1e-5)
 
 
@@ -77,7 +77,7 @@ def test_gradients_of_both_forms_agree_and_stop_at_episode_starts() -> None:
     starts = torch.zeros(2, 6, dtype=torch.bool)
     starts[0, 3] = True
     gradients = []
-    for form in (network.unroll, lambda *args: step_by_step(network, *args)):
+    for form in (network.recur, lambda *args: step_by_step(network, *args)):
         encoded = torch.randn(2, 6, HIDDEN, generator=torch.Generator().manual_seed(1), requires_grad=True)
         hidden = HiddenState(torch.zeros(2, HIDDEN), torch.zeros(2, HIDDEN))
         output, _ = form(encoded, hidden, starts)

@@ -21,10 +21,12 @@ from tamiyo_policies import (
     registry,
 )
 
+BUILTIN = ("lstm", "mlp", "mlp-q")
+
 
 def test_builtins_are_registered_by_a_call_that_may_be_repeated() -> None:
     register_builtin_policies()
-    assert list_policies() == ("lstm",)
+    assert list_policies() == BUILTIN == ("lstm", "mlp", "mlp-q")
     assert get_policy("lstm") is LSTMPolicy
     clear_registry()
     assert list_policies() == ()
@@ -37,7 +39,7 @@ def test_importing_registers_nothing() -> None:
 
 
 def test_unknown_name_lists_what_exists() -> None:
-    with pytest.raises(UnknownPolicyError, match="policy 'gru' is unknown; policies are lstm"):
+    with pytest.raises(UnknownPolicyError, match="policy 'gru' is unknown; policies are lstm, mlp, mlp-q"):
         get_policy("gru")
     clear_registry()
     with pytest.raises(UnknownPolicyError, match="register_builtin_policies"):
@@ -98,7 +100,7 @@ def test_every_mismatch_is_listed_at_once() -> None:
     ):
         assert fault in message
     assert "is_compiled" not in message
-    assert list_policies() == ("lstm",)
+    assert list_policies() == BUILTIN
 
 
 def test_abstract_class_is_refused() -> None:
@@ -122,7 +124,7 @@ def test_entry_points_are_found_by_name_and_imported_when_asked_for(monkeypatch:
         ]
     )
     monkeypatch.setattr(registry, "entry_points", lambda *, group: offered.select(group=group))
-    assert list_policies() == ("broken", "lstm", "other", "theirs")
+    assert list_policies() == ("broken", *BUILTIN, "other", "theirs")
     assert get_policy("theirs") is LSTMPolicy
     with pytest.raises(ModuleNotFoundError):
         get_policy("broken")

@@ -11,6 +11,7 @@ from tamiyo_masks.objects import (
     compute_batch_masks,
     slot_id_to_index,
 )
+from tamiyo_masks.relevance import relevant_heads
 from tamiyo_masks.validation import InvalidStateMachineError, invalid_rows
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "compute_batch_masks",
     "invalid_rows",
     "masks_from_columns",
+    "relevant_heads",
     "slot_id_to_index",
 ]

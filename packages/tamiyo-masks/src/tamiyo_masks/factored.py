@@ -11,7 +11,7 @@ from torch import Tensor
 from leyline_types import HEAD_NAMES, FactoredActions
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.padded_heads import PaddedHeads
-from tamiyo_masks.relevance import OP, SLOT, Relevance, could_matter, relevance, relevance_on, takes_slot
+from tamiyo_masks.relevance import OP, SLOT, Relevance, could_matter, relevance_on, relevant_heads, takes_slot
 from tamiyo_masks.separate_heads import SeparateHeads
 from tamiyo_masks.validation import check_heads, should_validate
 
@@ -121,7 +121,7 @@ class FactoredMaskedCategorical:
         learners that know nothing of heads that depend on each other.
         """
         used = FactoredActions(*self.masks[: len(HEAD_NAMES)])._replace(slot=self.masks.slots_given(op))
-        matters = relevance(op).unsqueeze(-1).unbind(-2)
+        matters = relevant_heads(op).unsqueeze(-1).unbind(-2)
         first = (torch.arange(mask.shape[-1], device=op.device) == 0 for mask in used)
         return FactoredActions(*map(torch.where, matters, used, first))
 
@@ -136,7 +136,7 @@ class FactoredMaskedCategorical:
         """
         slot = self._heads.slot_entropy(normalized=normalized).gather(-1, op.unsqueeze(-1))
         others = self._heads.head_entropy(normalized=normalized)[..., SLOT + 1 :]
-        return torch.where(relevance(op), torch.cat([slot, others], dim=-1), 0.0)
+        return torch.where(relevant_heads(op), torch.cat([slot, others], dim=-1), 0.0)
 
     def entropy(self) -> Float[Tensor, "*batch"]:
         """Entropy of the whole action, nats: H(op) plus, over ops, p(op) times the entropies of the heads they use."""

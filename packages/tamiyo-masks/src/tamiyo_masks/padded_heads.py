@@ -14,7 +14,7 @@ from torch.nn.functional import embedding
 from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.constants import keep
-from tamiyo_masks.relevance import OP, SLOT, relevance
+from tamiyo_masks.relevance import OP, SLOT, relevant_heads
 from tamiyo_masks.softmax import (
     draw,
     entropy_of,
@@ -137,7 +137,7 @@ class PaddedHeads:
         choices = torch.stack(tuple(actions), dim=-1).index_select(-1, self._layout.head_of_row)
         rows = self._log_probs.gather(-1, choices.long().unsqueeze(-1)).squeeze(-1)
         row_of_head = embedding(actions.op, self._layout.row_of_head)
-        return torch.where(relevance(actions.op), rows.gather(-1, row_of_head), 0.0)
+        return torch.where(relevant_heads(actions.op), rows.gather(-1, row_of_head), 0.0)
 
     def head_entropy(self, *, normalized: bool) -> Float[Tensor, "*batch head"]:
         """Entropy of each head, the slot head's over the slots of all legal ops."""
@@ -174,5 +174,5 @@ class PaddedHeads:
     ) -> tuple[FactoredActions[Tensor], Int[Tensor, "*batch head"], Bool[Tensor, "*batch head"]]:
         """The action of these choices in all rows, the rows that count for its op, and which heads matter for it."""
         op = choices.select(-1, OP)
-        row_of_head, used = embedding(op, self._layout.row_of_head), relevance(op)
+        row_of_head, used = embedding(op, self._layout.row_of_head), relevant_heads(op)
         return FactoredActions(*(choices.gather(-1, row_of_head) * used).unbind(-1)), row_of_head, used

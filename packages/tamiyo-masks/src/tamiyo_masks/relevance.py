@@ -37,7 +37,7 @@ def relevance_on(device: torch.device) -> Relevance:
     return keep(_tables, device, make)
 
 
-def relevance(op: Int[Tensor, "*batch"]) -> Bool[Tensor, "*batch head"]:
+def relevant_heads(op: Int[Tensor, "*batch"]) -> Bool[Tensor, "*batch head"]:
     """Which heads matter for the chosen ops."""
     tables: Relevance = relevance_on(op.device)
     return embedding(op, tables.bits)

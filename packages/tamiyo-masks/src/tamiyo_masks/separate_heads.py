@@ -13,7 +13,7 @@ from torch import Tensor
 
 from leyline_types import HEAD_NAMES, FactoredActions
 from tamiyo_masks.action_masks import ActionMasks
-from tamiyo_masks.relevance import relevance
+from tamiyo_masks.relevance import relevant_heads
 from tamiyo_masks.softmax import (
     draw,
     entropy_of,
@@ -113,7 +113,7 @@ def _log_softmax(masked: Block, mask: Bool[Tensor, "*batch choice"], floor: floa
 
 def _canonical(choices: Sequence[Tensor], op: Int[Tensor, "*batch"]) -> FactoredActions[Tensor]:
     """The choices of an op, 0 at the heads that do not matter for it."""
-    return FactoredActions(*map(torch.mul, choices, relevance(op).unbind(-1)))
+    return FactoredActions(*map(torch.mul, choices, relevant_heads(op).unbind(-1)))
 
 
 def _find(
@@ -123,4 +123,4 @@ def _find(
     found = [
         block.gather(0, choice.unsqueeze(0)).squeeze(0) for block, choice in zip(given, choices, strict=True)
     ]
-    return torch.where(relevance(op), torch.stack(found, dim=-1), 0.0)
+    return torch.where(relevant_heads(op), torch.stack(found, dim=-1), 0.0)

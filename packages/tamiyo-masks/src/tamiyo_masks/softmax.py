@@ -2,6 +2,9 @@
 
 An illegal choice is -inf before the softmax, never a finite stand-in: no magnitude of a logit can let it win, and its
 gradient is exactly 0. Everything is float32 for half-precision logits and the logits' own precision otherwise.
+
+Numbers stand inside the functions: a global float would be an input of every compiled graph, a tensor made anew at
+each call.
 """
 
 from typing import Final
@@ -10,14 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-LOWEST: Final = -80.0
-"""Log-probabilities below this count as probability 0: exp is many times slower where its result is subnormal."""
-
-_BELOW_ONE: Final = 1.0 - 2.0**-23  # times any float32 number above 0, this is less than that number
-
 _WIDEST_TRIANGLE: Final = 64
-
-_NEGLIGIBLE: Final = 2e-35  # a little more than exp(LOWEST)
 
 
 def mask_logits(logits: Float[Tensor, "..."], mask: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -29,14 +25,14 @@ def mask_logits(logits: Float[Tensor, "..."], mask: Bool[Tensor, "..."]) -> Floa
 
 def probabilities(log_probs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """exp(log_probs), and exactly 0 where that is below 2e-35, as at illegal choices; gradients are finite."""
-    return torch.threshold(log_probs.clamp_min(LOWEST).exp(), _NEGLIGIBLE, 0.0)
+    return torch.threshold(_bounded(log_probs).exp(), 2e-35, 0.0)  # a little more than the bound's
 
 
 def entropy_of(
     log_probs: Float[Tensor, "..."], probs: Float[Tensor, "..."], dim: int
 ) -> Float[Tensor, "..."]:
     """Entropy along an axis, nats."""
-    return (probs * log_probs.clamp_min(LOWEST)).sum(dim).neg()
+    return (probs * _bounded(log_probs)).sum(dim).neg()
 
 
 def normalize_entropy(
@@ -64,11 +60,17 @@ def draw(probs: Float[Tensor, "..."], uniform: Float[Tensor, "*batch"], dim: int
     """
     cumulative = _cumulative(probs, dim)
     total = cumulative.narrow(dim, -1, 1)
-    target = uniform.to(total.dtype).clamp_max(_BELOW_ONE).unsqueeze(dim) * total
+    below_one = 1.0 - 2.0**-23  # times any float32 number above 0, this is less than that number
+    target = uniform.to(total.dtype).clamp_max(below_one).unsqueeze(dim) * total
     if torch.compiler.is_compiling() or dim != -1:
         return (cumulative <= target).sum(dim)
     found = torch.searchsorted(cumulative.contiguous(), target, right=True).squeeze(-1)
     return found % probs.shape[-1]  # 0 where no choice is legal: found is then past the end
+
+
+def _bounded(log_probs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """At least -80: exp is many times slower where its result is subnormal."""
+    return log_probs.clamp_min(-80.0)
 
 
 def _cumulative(probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:

@@ -1,5 +1,6 @@
-"""Policies that decide when and what a network grows: protocol, registry, LSTM, heuristic, checkpoints."""
+"""Policies that decide when and what a network grows: protocol, registry, LSTM, MLP, heuristic, checkpoints."""
 
+from tamiyo_policies.action_values import greedy_actions, joint_values, soft_logits, soft_values
 from tamiyo_policies.base import PolicyBundleBase
 from tamiyo_policies.builtin import register_builtin_policies
 from tamiyo_policies.checkpoint import Checkpoint, load_checkpoint, load_policy, save_policy
@@ -8,6 +9,7 @@ from tamiyo_policies.controllers import PolicyController, PolicyMemory, RandomCo
 from tamiyo_policies.errors import (
     CheckpointError,
     CompiledPolicyError,
+    CompilerMissingError,
     InferenceHiddenStateError,
     OffPolicyUnsupportedError,
     PolicyContractError,
@@ -21,7 +23,9 @@ from tamiyo_policies.heuristic_settings import HeuristicSettings
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.loading import CHECKPOINT_NAME, CONTROLLER_NAMES, load_controller
 from tamiyo_policies.lstm_bundle import LSTMPolicy
+from tamiyo_policies.mlp_bundle import MLPPolicy
 from tamiyo_policies.protocol import PolicyBundle
+from tamiyo_policies.q_bundle import MLPQPolicy
 from tamiyo_policies.registry import (
     ENTRY_POINT_GROUP,
     PolicyClass,
@@ -41,6 +45,7 @@ __all__ = [
     "CheckpointError",
     "CompileMode",
     "CompiledPolicyError",
+    "CompilerMissingError",
     "Decision",
     "EvalResult",
     "ForwardResult",
@@ -50,6 +55,8 @@ __all__ = [
     "HiddenState",
     "InferenceHiddenStateError",
     "LSTMPolicy",
+    "MLPPolicy",
+    "MLPQPolicy",
     "OffPolicyUnsupportedError",
     "PolicyBundle",
     "PolicyBundleBase",
@@ -66,6 +73,8 @@ __all__ = [
     "clear_registry",
     "create_policy",
     "get_policy",
+    "greedy_actions",
+    "joint_values",
     "list_policies",
     "load_checkpoint",
     "load_controller",
@@ -73,4 +82,6 @@ __all__ = [
     "register_builtin_policies",
     "register_policy",
     "save_policy",
+    "soft_logits",
+    "soft_values",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from leyline_types import FactoredActions
 from tamiyo_masks import ActionMasks
 from tamiyo_policies.checks import InputSpec, check_trainable, ordinary
-from tamiyo_policies.errors import OffPolicyUnsupportedError
+from tamiyo_policies.errors import OffPolicyUnsupportedError, PolicyInputError
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.placed import PlacedPolicy
 from tamiyo_policies.protocol import PolicyBundle
@@ -58,12 +58,20 @@ class PolicyBundleBase(PlacedPolicy):
 
     @final
     def get_value(
-        self, features: Float[Tensor, "batch ... feature"], hidden: HiddenState
+        self,
+        features: Float[Tensor, "batch ... feature"],
+        hidden: HiddenState,
+        masks: ActionMasks | None = None,
     ) -> Float[Tensor, " batch"]:
         """See `PolicyBundle`."""
         with torch.inference_mode():
-            self._spec().step(features, hidden)
-            return self._on_value(features[:, 0] if features.ndim == 3 else features, hidden)
+            spec = self._spec()
+            spec.step(features, hidden)
+            if masks is not None:
+                spec.masks(masks, features.shape[:-1])
+            if features.ndim == 3:
+                features, masks = features[:, 0], masks and masks.at((slice(None), 0))
+            return self._on_value(features, hidden, masks)
 
     @final
     def forward(
@@ -106,19 +114,28 @@ class PolicyBundleBase(PlacedPolicy):
             episode_starts,
         )
 
+    @final
     def get_q_values(
         self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState | None = None
     ) -> Float[Tensor, "critic *batch choices"]:
         """See `PolicyBundle`."""
-        raise OffPolicyUnsupportedError(
-            f"policy {self.config.policy!r} is on-policy: it has no action values"
-        )
+        self._need_off_policy("it has no action values")
+        self._spec().features(features, (2, 3))
+        if hidden is not None and torch.is_grad_enabled():
+            check_trainable(hidden)
+        return self._on_q_values(features, masks, self._sequence_state(features, masks, hidden, None))
 
+    @final
     def sync_from(self, source: PolicyBundle, *, tau: float = 1.0) -> None:
         """See `PolicyBundle`."""
-        raise OffPolicyUnsupportedError(
-            f"policy {self.config.policy!r} is on-policy: it is no target network"
-        )
+        self._need_off_policy("it is no target network")
+        if not 0.0 <= tau <= 1.0:
+            raise PolicyInputError(f"`tau` must lie in [0, 1], not {tau}")
+        own, theirs = self.state_dict(), source.state_dict()
+        self._check_weights(theirs)
+        with torch.no_grad():
+            for name, weight in own.items():
+                weight.copy_(theirs[name] if tau == 1.0 else weight.lerp(theirs[name].to(weight), tau))
 
     @abstractmethod
     def _on_act(
@@ -133,7 +150,7 @@ class PolicyBundleBase(PlacedPolicy):
 
     @abstractmethod
     def _on_value(
-        self, features: Float[Tensor, "batch feature"], hidden: HiddenState
+        self, features: Float[Tensor, "batch feature"], hidden: HiddenState, masks: ActionMasks | None
     ) -> Float[Tensor, " batch"]:
         """The value of one step, in inference mode."""
 
@@ -158,8 +175,18 @@ class PolicyBundleBase(PlacedPolicy):
     ) -> EvalResult:
         """Evaluate the actions of a sequence. No tensor is an inference tensor."""
 
+    def _on_q_values(
+        self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState
+    ) -> Float[Tensor, "critic *batch choices"]:
+        """Action values with gradients, -inf for illegal choices; for policies that support off-policy learning."""
+        raise NotImplementedError
+
+    def _need_off_policy(self, why: str) -> None:
+        if not self.supports_off_policy:
+            raise OffPolicyUnsupportedError(f"policy {self.config.policy!r} is on-policy: {why}")
+
     def _spec(self) -> InputSpec:
-        return InputSpec(self.slot_config, self.feature_dim, self.hidden_dim, self.device, self.dtype)
+        return InputSpec(self.slot_config, self.feature_dim, self._state_dims, self.device, self.dtype)
 
     def _sequence_state(
         self,

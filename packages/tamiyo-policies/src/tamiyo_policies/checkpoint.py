@@ -154,8 +154,11 @@ def _check_fit(config: PolicyConfig, tensors: dict[str, Tensor]) -> None:
         policy_class = get_policy(config.policy)
     except UnknownPolicyError as error:
         raise CheckpointError(str(error)) from error
-    with torch.device("meta"):
-        due = policy_class(config).state_dict()
+    try:
+        with torch.device("meta"):
+            due = policy_class(config).state_dict()
+    except ValueError as error:
+        raise CheckpointError(f"its configuration is impossible: {error}") from error
     faults = [f"{name} is missing" for name in due.keys() - tensors.keys()]
     faults += [f"{name} is unknown" for name in tensors.keys() - due.keys()]
     for name in due.keys() & tensors.keys():

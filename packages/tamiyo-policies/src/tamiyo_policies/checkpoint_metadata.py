@@ -13,7 +13,7 @@ from leyline_types import SlotConfig, action_space_hash
 from tamiyo_policies.config import PolicyConfig
 from tamiyo_policies.errors import CheckpointError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised with every change of this string's layout."""
 
 DTYPES: Final = {
@@ -31,6 +31,7 @@ def render(config: PolicyConfig, tensors: Mapping[str, Tensor]) -> str:
         "policy": config.policy,
         "slot_ids": list(config.slot_config),
         "hidden_dim": config.hidden_dim,
+        "frame_stack": config.frame_stack,
         "telemetry": config.telemetry,
         "dtype": str(config.dtype).removeprefix("torch."),
         "seed": config.seed,
@@ -67,6 +68,7 @@ def parse(text: str, tensors: Mapping[str, Tensor]) -> PolicyConfig:
             policy=_take(content, "policy", str),
             slot_config=SlotConfig(tuple(map(str, _take(content, "slot_ids", list)))),
             hidden_dim=_take(content, "hidden_dim", int),
+            frame_stack=_take(content, "frame_stack", int),
             telemetry=_take(content, "telemetry", bool),
             dtype=DTYPES[dtype],
             seed=_take(content, "seed", int),

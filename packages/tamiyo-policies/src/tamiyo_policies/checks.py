@@ -17,13 +17,14 @@ class InputSpec:
 
     Args:
         slot_config: gives the width of every head.
-        feature_dim, hidden_dim: widths of features and hidden state.
+        feature_dim: width of the features.
+        state_dims: widths of `h` and `c`.
         device, dtype: of features and hidden state; masks and actions share the device.
     """
 
     slot_config: SlotConfig
     feature_dim: int
-    hidden_dim: int
+    state_dims: tuple[int, int]
     device: torch.device
     dtype: torch.dtype
 
@@ -71,11 +72,11 @@ class InputSpec:
 
     def hidden(self, hidden: HiddenState, batch: int) -> None:
         """A state for this many environments."""
-        for name, tensor in zip(hidden._fields, hidden, strict=True):
-            if tensor.shape != (batch, self.hidden_dim):
+        for name, tensor, width in zip(hidden._fields, hidden, self.state_dims, strict=True):
+            if tensor.shape != (batch, width):
                 raise PolicyInputError(
                     f"hidden state `{name}` has shape {tuple(tensor.shape)} but features and policy make it "
-                    f"{(batch, self.hidden_dim)}"
+                    f"{(batch, width)}"
                 )
             self._placed(f"hidden.{name}", tensor, self.dtype)
 

@@ -24,7 +24,8 @@ class PolicyConfig:
     Args:
         policy: registered name, see `list_policies`.
         slot_config: the slots that the policy sees and acts on.
-        hidden_dim: width of encoder and hidden state; 1 to 8192.
+        hidden_dim: width of every layer; 1 to 8192.
+        frame_stack: steps that a feed-forward policy sees, the present one among them; 1 to 64.
         telemetry: whether the observation's telemetry block is part of the features.
         device: where the policy lives, as torch spells it: "cpu", "cuda", "cuda:1".
         dtype: of weights, features and hidden state; a floating dtype. Logits, log-probabilities,
@@ -39,6 +40,7 @@ class PolicyConfig:
     policy: str = "lstm"
     slot_config: SlotConfig = field(default_factory=SlotConfig.default)
     hidden_dim: int = 128
+    frame_stack: int = 1
     telemetry: bool = False
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
@@ -48,6 +50,8 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.hidden_dim <= MAX_HIDDEN_DIM:
             raise ValueError(f"`hidden_dim` must lie in [1, {MAX_HIDDEN_DIM}], not {self.hidden_dim}")
+        if not 1 <= self.frame_stack <= MAX_FRAME_STACK:
+            raise ValueError(f"`frame_stack` must lie in [1, {MAX_FRAME_STACK}], not {self.frame_stack}")
         if not self.dtype.is_floating_point:
             raise ValueError(f"`dtype` must be a floating dtype, not {self.dtype}")
         if not 0 <= self.seed < 2**63:
@@ -67,5 +71,5 @@ class PolicyConfig:
         return observation_schema(self.slot_config, telemetry=self.telemetry)
 
 
-MAX_HIDDEN_DIM = 8192
-"""Bounds what a damaged or hostile checkpoint can make a loader allocate."""
+MAX_HIDDEN_DIM, MAX_FRAME_STACK = 8192, 64
+"""Bound what a damaged or hostile checkpoint can make a loader allocate."""

@@ -21,6 +21,10 @@ class CompiledPolicyError(RuntimeError):
     """A compiled policy was asked to change device, dtype or compile mode; it is left as it was."""
 
 
+class CompilerMissingError(RuntimeError):
+    """torch.compile has no C++ compiler to work with; the message says what to install."""
+
+
 class OffPolicyUnsupportedError(NotImplementedError):
     """A method of off-policy learning was called on a policy that has none (`supports_off_policy` is False)."""
 

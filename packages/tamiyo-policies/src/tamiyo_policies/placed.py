@@ -84,16 +84,7 @@ class PlacedPolicy(ABC):
     @final
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """See `PolicyBundle`."""
-        own = self.state_dict()
-        faults = [f"{name} is missing" for name in own.keys() - state.keys()]
-        faults += [f"{name} is unknown" for name in state.keys() - own.keys()]
-        faults += [
-            f"{name} has shape {tuple(state[name].shape)} but the policy's has {tuple(own[name].shape)}"
-            for name in own.keys() & state.keys()
-            if state[name].shape != own[name].shape
-        ]
-        if faults:
-            raise PolicyInputError(f"these weights do not fit the policy: {'; '.join(sorted(faults))}")
+        self._check_weights(state)
         self._network.load_state_dict(state)
 
     @final
@@ -119,6 +110,26 @@ class PlacedPolicy(ABC):
     def _on_compile(self, mode: CompileMode) -> None:
         """Replace what acting and evaluating run by compiled functions."""
 
+    @property
+    def _state_dims(self) -> tuple[int, int]:
+        """Widths of `h` and `c`."""
+        return self.hidden_dim, self.hidden_dim
+
     def _zero_state(self, batch_size: int) -> HiddenState:
-        zeros = torch.zeros(batch_size, self.hidden_dim, device=self.device, dtype=self.dtype)
-        return HiddenState(zeros, zeros.clone())
+        h, c = (
+            torch.zeros(batch_size, width, device=self.device, dtype=self.dtype) for width in self._state_dims
+        )
+        return HiddenState(h, c)
+
+    def _check_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Hold the names and shapes of weights against the policy's own."""
+        own = self.state_dict()
+        faults = [f"{name} is missing" for name in own.keys() - state.keys()]
+        faults += [f"{name} is unknown" for name in state.keys() - own.keys()]
+        faults += [
+            f"{name} has shape {tuple(state[name].shape)} but the policy's has {tuple(own[name].shape)}"
+            for name in own.keys() & state.keys()
+            if state[name].shape != own[name].shape
+        ]
+        if faults:
+            raise PolicyInputError(f"these weights do not fit the policy: {'; '.join(sorted(faults))}")

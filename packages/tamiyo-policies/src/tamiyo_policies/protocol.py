@@ -39,7 +39,7 @@ class PolicyBundle(Protocol):
 
     @property
     def hidden_dim(self) -> int:
-        """Width of its hidden state."""
+        """Width of its layers, and of a hidden state that is not made of something else."""
         ...
 
     @property
@@ -134,15 +134,28 @@ class PolicyBundle(Protocol):
         ...
 
     def get_value(
-        self, features: Float[Tensor, "batch ... feature"], hidden: HiddenState
+        self,
+        features: Float[Tensor, "batch ... feature"],
+        hidden: HiddenState,
+        masks: ActionMasks | None = None,
     ) -> Float[Tensor, " batch"]:
-        """Expected return from one step, in inference mode: what a bootstrap needs. Shapes as for `get_action`."""
+        """Expected return from one step, in inference mode: what a bootstrap needs. Shapes as for `get_action`.
+
+        Raises:
+            PolicyInputError: the policy values a state by its legal actions, and `masks` is missing.
+        """
         ...
 
     def get_q_values(
         self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState | None = None
     ) -> Float[Tensor, "critic *batch choices"]:
-        """Action values of every choice of every head, in head order, from each critic.
+        """Action values from each critic, with gradients: of every choice of every head, in head order, float32.
+
+        The value of an action is the sum over the heads that its op uses, see `action_values`. Illegal choices are
+        -inf.
+
+        Args:
+            features, masks, hidden: as for `forward`.
 
         Raises:
             OffPolicyUnsupportedError: the policy has no critics of actions.
@@ -150,9 +163,10 @@ class PolicyBundle(Protocol):
         ...
 
     def sync_from(self, source: "PolicyBundle", *, tau: float = 1.0) -> None:
-        """Move every parameter to (1 - tau) own + tau source: a hard copy at 1, a slow target network below.
+        """Move every weight to (1 - tau) own + tau source: a hard copy at 1, a slow target network below.
 
         Raises:
+            PolicyInputError: the source's weights do not fit, or `tau` is outside [0, 1].
             OffPolicyUnsupportedError: the policy is not made for target networks.
         """
         ...
@@ -182,7 +196,9 @@ class PolicyBundle(Protocol):
         ...
 
     def compile(self, mode: CompileMode = CompileMode.DEFAULT) -> None:
-        """Compile what `get_action` and `evaluate_actions` run, in place. OFF does nothing.
+        """Compile what `get_action`, `evaluate_actions` and `get_q_values` run, in place. OFF does nothing.
+
+        The work is done when they first run; on a machine that cannot compile C++ they raise `CompilerMissingError`.
 
         Raises:
             CompiledPolicyError: it is compiled already.

@@ -8,7 +8,7 @@ from torch import Tensor
 from leyline_types import FactoredActions
 from tamiyo_masks import ActionMasks, FactoredMaskedCategorical
 from tamiyo_policies.hidden import HiddenState
-from tamiyo_policies.lstm_network import LSTMNetwork
+from tamiyo_policies.policy_network import PolicyNetwork
 
 
 class Acted(NamedTuple):
@@ -32,17 +32,18 @@ class Scored(NamedTuple):
 
 
 def act(
-    network: LSTMNetwork,
+    network: PolicyNetwork,
     features: Float[Tensor, "batch feature"],
     masks: ActionMasks,
     hidden: HiddenState,
     uniform: Float[Tensor, "batch head"] | None,
 ) -> Acted:
     """One step from features to actions: samples made from `uniform` numbers in [0, 1), or without them the mode."""
-    outputs, hidden = network.forward(features, hidden)
+    core, hidden = network.advance(features, hidden)
+    outputs = network.read(core, masks)
     distribution = FactoredMaskedCategorical(outputs.logits, masks)
     if uniform is None:
-        actions = distribution.mode()
+        actions = network.mode(core, masks, distribution)
         log_probs = distribution.head_log_probs(actions)
     else:
         actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
@@ -51,13 +52,13 @@ def act(
 
 
 def score(
-    network: LSTMNetwork,
-    core: Float[Tensor, "*batch hidden"],
+    network: PolicyNetwork,
+    core: Float[Tensor, "*batch core"],
     actions: FactoredActions[Tensor],
     masks: ActionMasks,
 ) -> Scored:
-    """From the LSTM's outputs to the log-probabilities of actions, entropies and values."""
-    outputs = network.decode(core)
+    """From what the network reads at each step to the log-probabilities of actions, entropies and values."""
+    outputs = network.read(core, masks)
     distribution = FactoredMaskedCategorical(outputs.logits, masks)
     log_probs = distribution.head_log_probs(actions)
     return Scored(log_probs, log_probs.sum(-1), distribution.regularizer_entropy(), outputs.value)

@@ -1,6 +1,7 @@
-"""Acting, evaluating and valuing agree with each other, and training reaches every weight."""
+"""Every policy: acting, evaluating and valuing agree with each other, and training reaches every weight."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -16,9 +17,25 @@ from tamiyo_policies import (
     PolicyBundle,
     PolicyConfig,
     create_policy,
+    greedy_actions,
 )
 
 MakeMasks = Callable[..., ActionMasks]
+Sharpened = Callable[[PolicyConfig], PolicyBundle]
+
+CONFIGS = {
+    "lstm": PolicyConfig(policy="lstm", hidden_dim=16),
+    "mlp": PolicyConfig(policy="mlp", hidden_dim=16),
+    "mlp of 3 frames": PolicyConfig(policy="mlp", hidden_dim=16, frame_stack=3),
+    "mlp-q": PolicyConfig(policy="mlp-q", hidden_dim=16),
+    "mlp-q of 3 frames": PolicyConfig(policy="mlp-q", hidden_dim=16, frame_stack=3),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def policy(request: pytest.FixtureRequest, sharpened: Sharpened) -> PolicyBundle:
+    """Every built-in policy."""
+    return sharpened(CONFIGS[request.param])
 
 
 class Rollout(NamedTuple):
@@ -68,7 +85,7 @@ def test_what_acting_returns(policy: PolicyBundle, make_masks: MakeMasks, genera
     assert result.log_prob.shape == result.value.shape == (5,)
     assert result.head_log_probs.shape == (5, len(HEAD_NAMES))
     assert result.op_logits.shape == (5, len(LifecycleOp))
-    assert result.hidden.h.shape == (5, policy.hidden_dim)
+    assert result.hidden.h.shape == policy.initial_hidden(5).h.shape
     assert result.log_prob.is_inference()
     torch.testing.assert_close(result.head_log_probs.sum(-1), result.log_prob)
 
@@ -108,7 +125,8 @@ def test_log_probabilities_agree_bit_for_bit_in_step_form(
         assert torch.equal(evaluated.head_log_probs[:, 0], step.head_log_probs)
         assert torch.equal(evaluated.value[:, 0], step.value)
         assert torch.equal(evaluated.hidden.c, step.hidden.c)
-        assert torch.equal(policy.get_value(rollout.features[:, time], hidden), step.value)
+        value = policy.get_value(rollout.features[:, time], hidden, at(rollout.masks, time))
+        assert torch.equal(value, step.value)
         hidden = step.hidden
 
 
@@ -142,7 +160,12 @@ def test_forward_gives_the_distribution_that_acts(
     greedy = policy.get_action(
         rollout.features[:, 0], at(rollout.masks, 0), policy.initial_hidden(5), deterministic=True
     )
-    assert all(torch.equal(a, b) for a, b in zip(greedy.actions, first.distribution.mode(), strict=True))
+    best = first.distribution.mode()
+    if policy.supports_off_policy:
+        with torch.no_grad():
+            values = policy.get_q_values(rollout.features[:, 0], at(rollout.masks, 0))
+        best = greedy_actions(values.mean(0), at(rollout.masks, 0))[0]
+    assert all(torch.equal(a, b) for a, b in zip(greedy.actions, best, strict=True))
 
 
 def test_forward_resets_in_both_forms(
@@ -167,7 +190,7 @@ def test_a_time_axis_of_one_is_dropped(
     without = policy.get_action(features[:, 0], at(masks, 0), hidden, deterministic=True)
     assert torch.equal(with_axis.log_prob, without.log_prob)
     assert with_axis.masks.op.shape == (5, len(LifecycleOp))
-    assert torch.equal(policy.get_value(features, hidden), without.value)
+    assert torch.equal(policy.get_value(features, hidden, masks), without.value)
 
 
 def test_equal_generators_equal_actions(policy: PolicyBundle, make_masks: MakeMasks) -> None:
@@ -219,11 +242,12 @@ def test_inference_hidden_state_is_refused(
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("slots", [1, 25])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_other_dtypes_and_slot_counts(
-    make_masks: MakeMasks, generator: torch.Generator, dtype: torch.dtype, slots: int
+    make_masks: MakeMasks, generator: torch.Generator, dtype: torch.dtype, slots: int, name: str
 ) -> None:
-    config = PolicyConfig(slot_config=SlotConfig.for_grid(1, slots), hidden_dim=8, dtype=dtype)
-    policy = create_policy(config)
+    slot_config = SlotConfig.for_grid(1, slots)
+    policy = create_policy(replace(CONFIGS[name], slot_config=slot_config, hidden_dim=8, dtype=dtype))
     rollout = roll(policy, make_masks, generator)
     evaluated = policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks)
     assert evaluated.hidden.h.dtype is dtype
@@ -241,12 +265,15 @@ def test_moving_in_place(policy: PolicyBundle) -> None:
     assert policy.initial_hidden(1).h.dtype is torch.float64
 
 
+@pytest.mark.parametrize("name", ["lstm", "mlp"])
 def test_off_policy_methods_say_that_there_are_none(
-    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+    make_masks: MakeMasks, generator: torch.Generator, name: str
 ) -> None:
-    with pytest.raises(OffPolicyUnsupportedError, match="'lstm' is on-policy"):
+    policy = create_policy(CONFIGS[name])
+    assert not policy.supports_off_policy
+    with pytest.raises(OffPolicyUnsupportedError, match=f"'{name}' is on-policy"):
         policy.get_q_values(torch.zeros(1, policy.feature_dim), make_masks(1, generator=generator))
-    with pytest.raises(OffPolicyUnsupportedError, match="'lstm' is on-policy"):
+    with pytest.raises(OffPolicyUnsupportedError, match=f"'{name}' is on-policy"):
         policy.sync_from(policy)
 
 

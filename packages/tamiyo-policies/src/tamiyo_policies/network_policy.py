@@ -1,0 +1,142 @@
+"""The bundle of any `PolicyNetwork`: acts and evaluates by two functions, which are what gets compiled."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, TypeVarTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from leyline_types import HEAD_NAMES, FactoredActions
+from tamiyo_masks import ActionMasks, FactoredMaskedCategorical
+from tamiyo_policies.base import PolicyBundleBase
+from tamiyo_policies.compiled import compiled
+from tamiyo_policies.config import CompileMode, PolicyConfig
+from tamiyo_policies.functions import Acted, Scored, act, score
+from tamiyo_policies.hidden import HiddenState
+from tamiyo_policies.policy_network import PolicyNetwork
+from tamiyo_policies.results import ActionResult, EvalResult, ForwardResult
+
+_Ts = TypeVarTuple("_Ts")
+_T = TypeVar("_T")
+
+
+class NetworkPolicy(PolicyBundleBase):
+    """A `PolicyBundle` around a network. Subclasses make the network, and say what of it is compiled besides.
+
+    Args:
+        config: what the policy is made from.
+        network: holds every parameter.
+    """
+
+    def __init__(self, config: PolicyConfig, network: PolicyNetwork) -> None:
+        super().__init__(config, network)
+        self._net = network
+        self._checkpointing = False
+        self._act: Callable[[Tensor, ActionMasks, HiddenState, Tensor | None], Acted] = partial(act, network)
+        self._score: Callable[[Tensor, FactoredActions[Tensor], ActionMasks], Scored] = partial(
+            score, network
+        )
+
+    def enable_gradient_checkpointing(self, enabled: bool = True) -> None:
+        """See `PolicyBundle`."""
+        self._checkpointing = enabled
+
+    def _on_compile(self, mode: CompileMode) -> None:
+        self._act = compiled(self._act, mode, self.device)
+        self._score = compiled(self._score, mode, self.device)
+
+    def _on_act(
+        self,
+        features: Float[Tensor, "batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        deterministic: bool,
+        generator: torch.Generator | None,
+    ) -> ActionResult:
+        uniform = None
+        if not deterministic:
+            # Drawn out here: a generator cannot enter a compiled graph.
+            size = (features.shape[0], len(HEAD_NAMES))
+            uniform = torch.rand(size, device=features.device, generator=generator)
+        acted = self._act(features, masks, hidden, uniform)
+        return ActionResult(
+            actions=acted.actions,
+            log_prob=acted.log_prob,
+            head_log_probs=acted.head_log_probs,
+            value=acted.value,
+            hidden=acted.hidden,
+            masks=masks,
+            op_logits=acted.op_logits,
+        )
+
+    def _on_value(
+        self, features: Float[Tensor, "batch feature"], hidden: HiddenState, masks: ActionMasks | None
+    ) -> Float[Tensor, " batch"]:
+        return self._net.read(self._net.advance(features, hidden)[0], masks).value
+
+    def _on_forward(
+        self,
+        features: Float[Tensor, "*batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        episode_starts: Bool[Tensor, "*batch"] | None,
+    ) -> ForwardResult:
+        is_step = features.ndim == 2
+        if is_step:
+            features = features[:, None]
+            episode_starts = None if episode_starts is None else episode_starts[:, None]
+        core, hidden = self._net.unroll(features, hidden, episode_starts)
+        outputs = self._net.read(core[:, 0] if is_step else core, masks)
+        distribution = FactoredMaskedCategorical(outputs.logits, masks)
+        return ForwardResult(outputs.logits, distribution, outputs.value, hidden)
+
+    def _on_evaluate(
+        self,
+        features: Float[Tensor, "batch time feature"],
+        actions: FactoredActions[Tensor],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        episode_starts: Bool[Tensor, "batch time"] | None,
+    ) -> EvalResult:
+        steps = features.shape[:2]
+        core, hidden = self._unroll(features, hidden, episode_starts)
+        scored = self._save(
+            self._score,
+            self._rows(core),
+            FactoredActions(*map(self._rows, actions)),
+            ActionMasks(*map(self._rows, masks)),
+        )
+        return EvalResult(
+            log_prob=scored.log_prob.reshape(steps),
+            head_log_probs=scored.head_log_probs.reshape(*steps, -1),
+            value=scored.value.reshape(steps),
+            entropy=scored.entropy.reshape(steps),
+            hidden=hidden,
+        )
+
+    def _unroll(
+        self,
+        features: Float[Tensor, "batch time feature"],
+        hidden: HiddenState,
+        episode_starts: Bool[Tensor, "batch time"] | None,
+    ) -> tuple[Float[Tensor, "batch time core"], HiddenState]:
+        """`PolicyNetwork.unroll`, with what of it is compiled."""
+        return self._net.unroll(features, hidden, episode_starts)
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """[batch, time, ...] as [batch * time, ...]: compiled functions then see one size instead of pairs of sizes.
+
+        For them it is copied, as dynamo would tell views apart by the shapes of what they are views of.
+        """
+        rows = tensor.flatten(0, 1)
+        return rows.clone() if self.is_compiled else rows
+
+    def _save(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
+        """The function's result; with checkpointing, its activations are recomputed in the backward pass."""
+        if not self._checkpointing:
+            return function(*args)
+        result: _T = checkpoint(function, *args, use_reentrant=False)
+        return result
