@@ -114,7 +114,7 @@ def test_misplaced_features_and_wrong_heads_are_named(
     workspace: Path, edit: Callable[[str, str, str], None]
 ) -> None:
     spoil(workspace / FEATURES, "extract_features", ".flip(-1)")
-    network = "packages/tamiyo-policies/src/tamiyo_policies/lstm_network.py"
+    network = "packages/tamiyo-policies/src/tamiyo_policies/layers.py"
     edit(network, "nn.Linear(hidden_dim, num_choices)", "nn.Linear(hidden_dim, num_choices - 1)")
     result = run_tool(workspace)
     assert result.returncode == 1

@@ -23,6 +23,8 @@ class PolicyBundleBase(PlacedPolicy):
     Those receive checked inputs only, and always a hidden state. `PolicyBundle` says what the public members do.
     """
 
+    _settled_spec: InputSpec | None = None
+
     @property
     @abstractmethod
     def is_recurrent(self) -> bool:
@@ -186,7 +188,13 @@ class PolicyBundleBase(PlacedPolicy):
             raise OffPolicyUnsupportedError(f"policy {self.config.policy!r} is on-policy: {why}")
 
     def _spec(self) -> InputSpec:
-        return InputSpec(self.slot_config, self.feature_dim, self._state_dims, self.device, self.dtype)
+        """What the policy takes where it is now; once compiled, it stays there."""
+        spec = self._settled_spec
+        if spec is None:
+            spec = InputSpec(self.slot_config, self.feature_dim, self._state_dims, self.device, self.dtype)
+            if self.is_compiled:
+                self._settled_spec = spec
+        return spec
 
     def _sequence_state(
         self,

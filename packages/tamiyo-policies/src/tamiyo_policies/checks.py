@@ -1,11 +1,12 @@
 """The one place where inputs are held against what a policy takes: shapes, dtypes and devices, never values."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from leyline_types import HEAD_NAMES, FactoredActions, SlotConfig
+from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp, SlotConfig, head_sizes
 from tamiyo_masks import ActionMasks
 from tamiyo_policies.errors import InferenceHiddenStateError, PolicyInputError
 from tamiyo_policies.hidden import HiddenState
@@ -54,6 +55,12 @@ class InputSpec:
 
     def masks(self, masks: ActionMasks, batch_shape: torch.Size) -> None:
         """Masks of every head with the batch shape of the features."""
+        sizes = _mask_sizes(self.slot_config)
+        if all(
+            mask.shape == batch_shape + size and mask.dtype is torch.bool and mask.device == self.device
+            for mask, size in zip(masks, sizes, strict=True)
+        ):
+            return  # at small batches it counts how soon
         try:
             masks.check(batch_shape, self.slot_config)
         except ValueError as error:
@@ -93,6 +100,12 @@ class InputSpec:
             raise PolicyInputError(f"`{name}` has dtype {tensor.dtype} but the policy takes {dtype}")
         if tensor.device != self.device:
             raise PolicyInputError(f"`{name}` is on {tensor.device} but the policy is on {self.device}")
+
+
+@lru_cache
+def _mask_sizes(slot_config: SlotConfig) -> tuple[tuple[int, ...], ...]:
+    """The shape of each mask after the batch's."""
+    return *((size,) for size in head_sizes(slot_config)), (len(LifecycleOp), len(slot_config))
 
 
 def check_trainable(hidden: HiddenState) -> None:

@@ -50,7 +50,15 @@ class ActorCriticLayers(nn.Module):
     def decode(self, core: Float[Tensor, "*batch hidden"]) -> Outputs:
         """The second layer and what stands on it, in float32 whatever the weights are."""
         trunk = _relu(self.trunk(core))
-        return Outputs(self.action_head(trunk).float(), self.value_head(trunk)[..., 0].float())
+        return Outputs(self.action_head(trunk).float(), _to_one(self.value_head, trunk).float())
+
+
+def _to_one(layer: nn.Linear, x: Tensor) -> Float[Tensor, "*batch"]:
+    """The layer's only output; in compiled code as a sum, which fuses with what goes before, unlike a product."""
+    if torch.compiler.is_compiling():
+        return (x * layer.weight[0]).sum(-1) + layer.bias
+    output: Tensor = layer(x)
+    return output[..., 0]
 
 
 def _relu(x: Tensor) -> Tensor:

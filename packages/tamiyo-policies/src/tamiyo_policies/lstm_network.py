@@ -11,6 +11,7 @@ from typing import final
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from tamiyo_masks import ActionMasks
 from tamiyo_policies.hidden import HiddenState
@@ -59,9 +60,11 @@ class LSTMNetwork(ActorCriticLayers, PolicyNetwork):
         return self.decode(core)
 
     def step(self, encoded: Float[Tensor, "batch hidden"], hidden: HiddenState) -> HiddenState:
-        """One step of the cell. The output is the new `h`."""
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return HiddenState(*torch.lstm_cell(encoded, hidden, *weights))
+        """One step of the cell, spelt out, as torch.func cannot map torch.lstm_cell. The output is the new `h`."""
+        gates = linear(encoded, self.weight_ih, self.bias_ih) + linear(hidden.h, self.weight_hh, self.bias_hh)
+        take_in, keep, new, give_out = gates.chunk(4, -1)
+        c = torch.sigmoid(keep) * hidden.c + torch.sigmoid(take_in) * torch.tanh(new)
+        return HiddenState(torch.sigmoid(give_out) * torch.tanh(c), c)
 
     def recur(
         self,
