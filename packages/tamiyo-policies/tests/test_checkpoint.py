@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -49,6 +50,8 @@ def same_weights(one: PolicyBundle, two: PolicyBundle) -> bool:
         PolicyConfig(hidden_dim=8, slot_config=SlotConfig(("r1c0", "r0c0")), telemetry=True),
         PolicyConfig(hidden_dim=8, dtype=torch.bfloat16),
         PolicyConfig(hidden_dim=8, dtype=torch.float64),
+        PolicyConfig(policy="mlp", hidden_dim=8, frame_stack=4),
+        PolicyConfig(policy="mlp-q", hidden_dim=8, frame_stack=2),
     ],
 )
 def test_round_trip(config: PolicyConfig, tmp_path: Path) -> None:
@@ -175,6 +178,9 @@ def forge(path: Path, change: Callable[[dict[str, Any]], None], *, sign: bool = 
         ),
         ("hidden_dim", 8192, "its weights do not fit"),
         ("hidden_dim", 10**9, r"impossible: `hidden_dim` must lie in \[1, 8192\], not 1000000000"),
+        ("frame_stack", 2, "its configuration is impossible: policy 'lstm'"),
+        ("frame_stack", 10**9, r"impossible: `frame_stack` must lie in \[1, 64\], not 1000000000"),
+        ("frame_stack", None, "its 'frame_stack' is None, not of type int"),
         ("dtype", "float64", r"norm.bias is torch.float32 \(8,\), the policy's is torch.float64 \(8,\)"),
         ("dtype", "int8", "its dtype is 'int8', policies have float32, float64, bfloat16, float16"),
         ("telemetry", True, "it was made for observation schema [0-9a-f]{12}, this version has [0-9a-f]{12}"),
@@ -249,16 +255,35 @@ def test_truncated_files(saved: Path) -> None:
             load_policy(saved)
 
 
-def test_damaged_files(saved: Path, generator: torch.Generator) -> None:
-    content = saved.read_bytes()
+def damage(content: bytes, random: Random) -> bytes:
+    """The file with bytes changed, cut out, repeated, put in or put elsewhere; half the time in its header."""
     header = 8 + int.from_bytes(content[:8], "little")
-    for case in range(300):
-        damaged = bytearray(content)
-        reach = header if case % 2 else len(content)
-        for _ in range(1 + case % 3):
-            place, value = (int(torch.randint(high, (), generator=generator)) for high in (reach, 255))
-            damaged[place] ^= 1 + value
-        saved.write_bytes(damaged)
+    damaged = bytearray(content)
+    for _ in range(random.randint(1, 3)):
+        reach = header if random.random() < 0.5 else len(damaged)
+        begin = random.randrange(reach)
+        end = min(begin + random.choice((1, 2, 8, 100)), len(damaged))
+        piece = damaged[begin:end]
+        kind = random.randrange(6)
+        if kind == 0:
+            damaged[begin] ^= random.randint(1, 255)
+        elif kind == 1:
+            del damaged[begin:end]
+        elif kind == 2:
+            damaged[begin:begin] = piece
+        elif kind == 3:
+            damaged[begin:begin] = random.randbytes(len(piece))
+        elif kind == 4:
+            damaged[begin:end] = random.randbytes(len(piece))
+        else:
+            damaged[begin:begin] = b"%d" % random.choice((0, -1, 2**31, 2**63, 2**64, 10**30))
+    return bytes(damaged)
+
+
+def test_a_thousand_damaged_files(saved: Path) -> None:
+    content, random = saved.read_bytes(), Random(0)
+    for _ in range(1000):
+        saved.write_bytes(damage(content, random))
         try:
             survivor = load_policy(saved)
         except CheckpointError:

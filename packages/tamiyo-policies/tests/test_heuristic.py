@@ -27,7 +27,6 @@ from tamiyo_masks import action_masks
 from tamiyo_policies import (
     Decision,
     HeuristicController,
-    HeuristicMemory,
     HeuristicSettings,
     PolicyBundle,
     Rule,
@@ -43,8 +42,10 @@ BLENDING, HOLDING, FOSSILIZED = SeedStage.BLENDING, SeedStage.HOLDING, SeedStage
 def decide(observation: Observation[Tensor], germinations: int = 0, **settings: Any) -> Decision:
     """What the heuristic does to the first environment."""
     controller = HeuristicController(SLOTS, settings=HeuristicSettings(**settings))
-    envs = observation.signals.epoch.shape[0]
-    return controller.explain(observation, HeuristicMemory(torch.full((envs,), germinations)))[0]
+    memory = controller.initial_memory(observation.signals.epoch.shape[0])
+    return controller.explain(observation, memory._replace(germinations=memory.germinations + germinations))[
+        0
+    ]
 
 
 def test_it_is_a_controller_and_no_bundle() -> None:
@@ -102,6 +103,48 @@ def test_a_rotation_without_fitting_blueprint_germinates_nothing(observe: Observ
     assert decide(observation, rotation=(BlueprintAction.LORA,)).rule is Rule.WAIT
     heavy = decide(observation, rotation=(BlueprintAction.LORA, BlueprintAction.CONV_HEAVY))
     assert heavy.action.blueprint is BlueprintAction.CONV_HEAVY
+
+
+def test_a_pruned_blueprint_is_passed_over_for_some_germinations(observe: Observe) -> None:
+    """The second environment prunes nothing: its rotation goes on as it was."""
+    rotation = (BlueprintAction.CONV_LIGHT, BlueprintAction.NORM, BlueprintAction.ATTENTION)
+    controller = HeuristicController(SLOTS, settings=HeuristicSettings(rotation=rotation, penalty=2))
+    harmed = observe(
+        envs=2,
+        stage=[[EMPTY, HOLDING, EMPTY]] * 2,
+        blueprint=[[0, int(BlueprintAction.NORM), 0]] * 2,
+        contribution=[[nan, -3.0, nan], [nan, 0.0, nan]],
+        age_epochs=9,
+    )
+    empty = observe(envs=2, host_stabilized=True)
+    actions, memory = controller.act(harmed, controller.initial_memory(2))
+    assert actions.op.tolist() == [LifecycleOp.PRUNE, LifecycleOp.WAIT]
+    assert memory.penalties[:, BlueprintAction.NORM].tolist() == [2, 0]
+    assert int(memory.penalties.sum()) == 2
+    chosen = []
+    for _ in range(5):
+        actions, memory = controller.act(empty, memory)
+        chosen.append([BlueprintAction(index).name for index in actions.blueprint.tolist()])
+    one, two = zip(*chosen, strict=True)
+    assert one == ("CONV_LIGHT", "ATTENTION", "ATTENTION", "CONV_LIGHT", "NORM")
+    assert two == ("CONV_LIGHT", "NORM", "ATTENTION", "CONV_LIGHT", "NORM")
+
+
+def test_penalties_add_up_and_the_least_penalised_goes_first(observe: Observe) -> None:
+    controller = HeuristicController(SLOTS)
+    memory = controller.initial_memory(1)
+    for blueprint in (BlueprintAction.CONV_LIGHT, BlueprintAction.CONV_LIGHT, BlueprintAction.NORM):
+        harmed = observe(
+            stage=[[HOLDING, EMPTY, EMPTY]],
+            blueprint=[[int(blueprint), 0, 0]],
+            contribution=-3.0,
+            age_epochs=9,
+        )
+        _, memory = controller.act(harmed, memory)
+    assert memory.penalties[0, [BlueprintAction.CONV_LIGHT, BlueprintAction.NORM]].tolist() == [4, 2]
+    assert (
+        controller.explain(observe(host_stabilized=True), memory)[0].action.blueprint is BlueprintAction.NORM
+    )
 
 
 def test_a_germinated_seed_is_set_to_train(observe: Observe) -> None:
@@ -250,6 +293,7 @@ def test_actions_are_legal_and_explained_in_any_world(
         ("worth", -1.0, "`worth` not"),
         ("patience", 0, "`patience` must be at least 1 epoch, not 0"),
         ("plateau", 0, "`plateau` must be at least 1 epoch, not 0"),
+        ("penalty", -1, "`penalty` must be 0 germinations or more, not -1"),
         ("last_germination", 1.5, r"must lie in \[0, 1\], not 1.5"),
         ("rotation", (), "must name blueprints"),
         ("rotation", (BlueprintAction.NOOP,), "must name blueprints"),

@@ -1,5 +1,8 @@
-"""The policy learns what cannot be learnt without memory: to act on the slot whose cue it saw some steps ago."""
+"""Policies learn what cannot be learnt without memory: to act on the slot whose cue they saw some steps ago."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -37,9 +40,9 @@ def play(
     return features, FactoredActions(*(torch.stack(head, dim=1) for head in zip(*actions, strict=True)))
 
 
-def train(*, forgetful: bool, updates: int) -> float:
+def train(config: PolicyConfig, *, forgetful: bool = False, updates: int) -> float:
     """Share of cues remembered over the last ten updates of plain policy gradient with a learnt baseline."""
-    policy = create_policy(PolicyConfig(hidden_dim=32))
+    policy = create_policy(config)
     optimizer = torch.optim.Adam(policy.network.parameters(), lr=3e-3)
     generator, masks = torch.Generator().manual_seed(0), masks_of_the_task()
     starts = torch.ones(BATCH, TIME, dtype=torch.bool) if forgetful else None
@@ -58,9 +61,19 @@ def train(*, forgetful: bool, updates: int) -> float:
     return sum(shares[-10:]) / 10
 
 
-def test_memory_is_learnt() -> None:
-    assert train(forgetful=False, updates=120) > 0.95
+LSTM = PolicyConfig(policy="lstm", hidden_dim=32)
+FRAMES = PolicyConfig(policy="mlp", hidden_dim=32, frame_stack=TIME)
 
 
-def test_without_memory_it_stays_a_guess() -> None:
-    assert train(forgetful=True, updates=60) < 0.5
+@pytest.mark.parametrize("config", [LSTM, FRAMES], ids=["lstm", "mlp of all frames"])
+def test_memory_is_learnt(config: PolicyConfig) -> None:
+    assert train(config, updates=120) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("config", "forgetful"),
+    [(LSTM, True), (FRAMES, True), (replace(FRAMES, frame_stack=TIME - 1), False)],
+    ids=["lstm", "mlp of all frames", "mlp of a frame less"],
+)
+def test_without_memory_it_stays_a_guess(config: PolicyConfig, forgetful: bool) -> None:
+    assert train(config, forgetful=forgetful, updates=60) < 0.5

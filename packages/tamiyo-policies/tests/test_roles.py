@@ -2,7 +2,7 @@
 
 from tamiyo_policies import HeuristicController, PolicyBundle, PolicyBundleBase, get_policy, list_policies
 
-CHECKED = ("get_action", "get_value", "forward", "evaluate_actions")
+CHECKED = ("get_action", "get_value", "forward", "evaluate_actions", "get_q_values", "sync_from")
 
 
 def test_every_registered_policy_takes_its_checks_from_the_base() -> None:

@@ -89,7 +89,7 @@ class PolicyBundleBase(PlacedPolicy):
         if hidden is not None and torch.is_grad_enabled():
             check_trainable(hidden)
         state = self._sequence_state(features, masks, hidden, episode_starts)
-        return self._on_forward(features, masks, state, episode_starts)
+        return self._on_forward(ordinary(features), ActionMasks(*map(ordinary, masks)), state, episode_starts)
 
     @final
     def evaluate_actions(
@@ -118,14 +118,22 @@ class PolicyBundleBase(PlacedPolicy):
 
     @final
     def get_q_values(
-        self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState | None = None
+        self,
+        features: Float[Tensor, "*batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState | None = None,
+        *,
+        episode_starts: Bool[Tensor, "*batch"] | None = None,
     ) -> Float[Tensor, "critic *batch choices"]:
         """See `PolicyBundle`."""
         self._need_off_policy("it has no action values")
         self._spec().features(features, (2, 3))
         if hidden is not None and torch.is_grad_enabled():
             check_trainable(hidden)
-        return self._on_q_values(features, masks, self._sequence_state(features, masks, hidden, None))
+        state = self._sequence_state(features, masks, hidden, episode_starts)
+        return self._on_q_values(
+            ordinary(features), ActionMasks(*map(ordinary, masks)), state, episode_starts
+        )
 
     @final
     def sync_from(self, source: PolicyBundle, *, tau: float = 1.0) -> None:
@@ -178,7 +186,11 @@ class PolicyBundleBase(PlacedPolicy):
         """Evaluate the actions of a sequence. No tensor is an inference tensor."""
 
     def _on_q_values(
-        self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState
+        self,
+        features: Float[Tensor, "*batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        episode_starts: Bool[Tensor, "*batch"] | None,
     ) -> Float[Tensor, "critic *batch choices"]:
         """Action values with gradients, -inf for illegal choices; for policies that support off-policy learning."""
         raise NotImplementedError

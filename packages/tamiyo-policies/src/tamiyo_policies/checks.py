@@ -122,5 +122,5 @@ def check_trainable(hidden: HiddenState) -> None:
 
 
 def ordinary(tensor: Tensor) -> Tensor:
-    """The tensor itself, or a copy that autograd can save where it was made in inference mode."""
-    return tensor.clone() if tensor.is_inference() else tensor
+    """The tensor itself, or, where it was made in inference mode and that is over, a copy that autograd can save."""
+    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor

@@ -39,9 +39,14 @@ class Decision(NamedTuple):
 
 
 class HeuristicMemory(NamedTuple):
-    """How often each environment's heuristic has germinated: its place in the rotation of blueprints."""
+    """What each environment's heuristic remembers of the blueprints it tried.
+
+    `germinations` so far are its place in the rotation; `penalties` are for how many more germinations each blueprint
+    is passed over.
+    """
 
     germinations: Int[Tensor, " env"]
+    penalties: Int[Tensor, "env blueprint"]
 
 
 @final
@@ -66,8 +71,11 @@ class HeuristicController:
         self._rules = rules
 
     def initial_memory(self, num_envs: int) -> HeuristicMemory:
-        """Nothing germinated yet."""
-        return HeuristicMemory(torch.zeros(num_envs, dtype=torch.int64))
+        """Nothing germinated or pruned yet."""
+        return HeuristicMemory(
+            germinations=torch.zeros(num_envs, dtype=torch.int64),
+            penalties=torch.zeros(num_envs, max(BlueprintAction) + 1, dtype=torch.int64),
+        )
 
     def act(
         self, observation: Observation[Tensor], memory: HeuristicMemory
@@ -77,8 +85,7 @@ class HeuristicController:
         device = observation.slots.stage.device
         indices = [decision.action.to_indices(self._slot_config) for decision in decisions]
         actions = FactoredActions(*(torch.tensor(head, device=device) for head in zip(*indices, strict=True)))
-        germinated = (actions.op == int(LifecycleOp.GERMINATE)).to(memory.germinations)
-        return actions, HeuristicMemory(memory.germinations + germinated)
+        return actions, self._remember(observation, actions, memory)
 
     def explain(self, observation: Observation[Tensor], memory: HeuristicMemory) -> tuple[Decision, ...]:
         """What `act` does to each environment for this observation and memory, and the rule behind it."""
@@ -88,14 +95,32 @@ class HeuristicController:
             (masks.slot_by_op & masks.op[..., None]).tolist(),  # rows of illegal ops still name slot 0
             masks.blueprint.tolist(),
             memory.germinations.tolist(),
+            memory.penalties.tolist(),
             strict=True,
         )
         return tuple(self._decide(*each) for each in columns)
 
+    def _remember(
+        self, observation: Observation[Tensor], actions: FactoredActions[Tensor], memory: HeuristicMemory
+    ) -> HeuristicMemory:
+        """The memory after these actions: a germination takes 1 off every penalty, pruning adds to its blueprint's."""
+        germinated, pruned = (
+            (actions.op == int(op)).to(memory.penalties) for op in (LifecycleOp.GERMINATE, LifecycleOp.PRUNE)
+        )
+        blueprint = observation.slots.blueprint.gather(1, actions.slot[:, None]).to(memory.penalties)
+        eased = (memory.penalties - germinated[:, None]).clamp_min(0)
+        penalties = eased.scatter_add(1, blueprint, self._settings.penalty * pruned[:, None])
+        return HeuristicMemory(memory.germinations + germinated, penalties)
+
     def _decide(
-        self, slots: list[SlotView], legal: list[list[bool]], blueprints: list[bool], germinations: int
+        self,
+        slots: list[SlotView],
+        legal: list[list[bool]],
+        blueprints: list[bool],
+        germinations: int,
+        penalties: list[int],
     ) -> Decision:
-        blueprint = self._next_blueprint(blueprints, germinations)
+        blueprint = self._next_blueprint(blueprints, germinations, penalties)
         for rule, op, applies in RULES:
             if op is LifecycleOp.GERMINATE and blueprint is None:
                 continue
@@ -104,9 +129,13 @@ class HeuristicController:
                     return Decision(_action(op, slot_id, blueprint), rule)
         return Decision(_action(LifecycleOp.WAIT, self._slot_config.slot_ids[0], None), Rule.WAIT)
 
-    def _next_blueprint(self, legal: list[bool], germinations: int) -> BlueprintAction | None:
+    def _next_blueprint(
+        self, legal: list[bool], germinations: int, penalties: list[int]
+    ) -> BlueprintAction | None:
+        """The least penalised blueprint that fits; among equals the one whose turn comes first."""
         fitting = [blueprint for blueprint in self._settings.rotation if legal[blueprint]]
-        return fitting[germinations % len(fitting)] if fitting else None
+        turn = germinations % len(fitting) if fitting else 0
+        return min(fitting[turn:] + fitting[:turn], key=penalties.__getitem__, default=None)
 
 
 def _action(op: LifecycleOp, slot_id: str, blueprint: BlueprintAction | None) -> FactoredAction:

@@ -18,6 +18,8 @@ class HeuristicSettings:
         plateau: epochs without improvement of the host from which a seed is germinated.
         last_germination: share of the episode after which nothing is germinated; 0 to 1.
         rotation: the blueprints to germinate, in turn; those of another topology are passed over.
+        penalty: for how many germinations a blueprint is passed over, as far as others fit, after the heuristic has
+            pruned a seed of it; penalties add up.
 
     Raises:
         ValueError: a field outside its range.
@@ -36,6 +38,7 @@ class HeuristicSettings:
         BlueprintAction.MLP_SMALL,
         BlueprintAction.LORA,
     )
+    penalty: int = 2
 
     def __post_init__(self) -> None:
         if not self.damage < 0 <= self.worth:
@@ -43,6 +46,8 @@ class HeuristicSettings:
         for name in ("patience", "plateau"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1 epoch, not {getattr(self, name)}")
+        if self.penalty < 0:
+            raise ValueError(f"`penalty` must be 0 germinations or more, not {self.penalty}")
         if not 0 <= self.last_germination <= 1:
             raise ValueError(f"`last_germination` must lie in [0, 1], not {self.last_germination}")
         if not self.rotation or BlueprintAction.NOOP in self.rotation:

@@ -85,9 +85,7 @@ class NetworkPolicy(PolicyBundleBase):
         episode_starts: Bool[Tensor, "*batch"] | None,
     ) -> ForwardResult:
         is_step = features.ndim == 2
-        if is_step:
-            features = features[:, None]
-            episode_starts = None if episode_starts is None else episode_starts[:, None]
+        features, episode_starts = as_sequence(features, episode_starts)
         core, hidden = self._net.unroll(features, hidden, episode_starts)
         outputs = self._net.read(core[:, 0] if is_step else core, masks)
         distribution = FactoredMaskedCategorical(outputs.logits, masks)
@@ -140,3 +138,10 @@ class NetworkPolicy(PolicyBundleBase):
             return function(*args)
         result: _T = checkpoint(function, *args, use_reentrant=False)
         return result
+
+
+def as_sequence(features: Tensor, episode_starts: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Features and starts with a time axis, of length 1 where they are of one step."""
+    if features.ndim == 3:
+        return features, episode_starts
+    return features[:, None], None if episode_starts is None else episode_starts[:, None]

@@ -147,7 +147,12 @@ class PolicyBundle(Protocol):
         ...
 
     def get_q_values(
-        self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState | None = None
+        self,
+        features: Float[Tensor, "*batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState | None = None,
+        *,
+        episode_starts: Bool[Tensor, "*batch"] | None = None,
     ) -> Float[Tensor, "critic *batch choices"]:
         """Action values from each critic, with gradients: of every choice of every head, in head order, float32.
 
@@ -155,7 +160,7 @@ class PolicyBundle(Protocol):
         -inf.
 
         Args:
-            features, masks, hidden: as for `forward`.
+            features, masks, hidden, episode_starts: as for `forward`.
 
         Raises:
             OffPolicyUnsupportedError: the policy has no critics of actions.

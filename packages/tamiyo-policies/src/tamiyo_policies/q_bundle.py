@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leyline_types import head_sizes
@@ -14,6 +14,7 @@ from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.framed_policy import FramedPolicy
 from tamiyo_policies.frames import FrameStack
 from tamiyo_policies.hidden import HiddenState
+from tamiyo_policies.network_policy import as_sequence
 from tamiyo_policies.q_network import QNetwork
 
 
@@ -59,10 +60,14 @@ class MLPQPolicy(FramedPolicy):
         self._values = compiled(self._values, mode, self.device)
 
     def _on_q_values(
-        self, features: Float[Tensor, "*batch feature"], masks: ActionMasks, hidden: HiddenState
+        self,
+        features: Float[Tensor, "*batch feature"],
+        masks: ActionMasks,
+        hidden: HiddenState,
+        episode_starts: Bool[Tensor, "*batch"] | None,
     ) -> Float[Tensor, "critic *batch choices"]:
-        is_step = features.ndim == 2
-        core, _ = self._unroll(features[:, None] if is_step else features, hidden, None)
+        features, episode_starts = as_sequence(features, episode_starts)
+        core, _ = self._unroll(features, hidden, episode_starts)
         values = self._save(self._values, self._rows(core))
         legal = masks.flat()
         return values.reshape(values.shape[0], *legal.shape).masked_fill(~legal, -torch.inf)
