@@ -15,6 +15,7 @@ from tamiyo_policies import (
     PolicyInputError,
     create_policy,
     greedy_actions,
+    joint_values,
 )
 
 MakeMasks = Callable[..., ActionMasks]
@@ -74,8 +75,10 @@ def test_a_rollouts_own_tensors_give_gradients(make_masks: MakeMasks, generator:
     policy = sharp()
     with torch.inference_mode():
         x, masks = features(policy, 4), make_masks(4, generator=generator)
-    values = policy.get_q_values(x, masks)
-    torch.autograd.backward(values[:, masks.flat()].sum())
+    actions = policy.get_action(x, masks, policy.initial_hidden(4), generator=generator).actions
+    values = joint_values(policy.get_q_values(x, masks), actions, masks.head_sizes)
+    assert bool(values.isfinite().all())
+    torch.autograd.backward(values.sum())
 
 
 def test_it_acts_greedily_by_the_mean_of_its_critics(

@@ -31,7 +31,8 @@ def joint_values(
         head_sizes: choices of each head, as `ActionMasks.head_sizes` and `leyline_types.head_sizes` give them.
     """
     chosen = [
-        values.gather(-1, index.expand(values.shape[:-1])[..., None])
+        # A copy: autograd keeps no tensor of a rollout's inference mode.
+        values.gather(-1, index.expand(values.shape[:-1])[..., None].clone())
         for values, index in zip(q_values.split(head_sizes, -1), actions, strict=True)
     ]
     return torch.where(relevant_heads(actions.op), torch.cat(chosen, -1), 0.0).sum(-1)
