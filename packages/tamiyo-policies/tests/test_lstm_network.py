@@ -1,8 +1,7 @@
 """The network alone: step and sequence are one function, and it starts where it should."""
 
-import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -43,9 +42,11 @@ def test_the_cell_by_hand() -> None:
 
 
 @settings(deadline=None, max_examples=60)
+@example(batch=1, time=200, share=0.05, seed=0)
+@example(batch=256, time=200, share=0.01, seed=0)
 @given(
-    batch=st.integers(1, 9),
-    time=st.integers(1, 40),
+    batch=st.integers(1, 9) | st.integers(1, 256),
+    time=st.integers(1, 9) | st.integers(1, 200),
     share=st.sampled_from([None, 0.0, 0.05, 0.5, 1.0]),
     seed=st.integers(0, 2**31),
 )
@@ -61,15 +62,6 @@ def test_sequence_equals_steps_with_episodes_starting_anywhere(
     expected, expected_last = step_by_step(network, encoded, hidden, starts)
     torch.testing.assert_close(output, expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(tuple(last), tuple(expected_last), atol=1e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("batch", "time"), [(1, 200), (256, 3)])
-def test_sequence_equals_steps_at_the_far_ends(batch: int, time: int) -> None:
-    network = make_network()
-    encoded = torch.randn(batch, time, HIDDEN)
-    hidden = HiddenState(torch.randn(batch, HIDDEN), torch.randn(batch, HIDDEN))
-    output, _ = network.recur(encoded, hidden)
-    torch.testing.assert_close(output, step_by_step(network, encoded, hidden, None)[0], atol=1e-6, rtol=1e-5)
 
 
 def test_gradients_of_both_forms_agree_and_stop_at_episode_starts() -> None:

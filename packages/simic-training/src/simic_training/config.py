@@ -53,7 +53,7 @@ class TrainConfig:
         hosts: different hosts in a batch.
         replicas: episodes on each host of a batch; they share first weights and order of data, so that only the
             policy's choices tell them apart.
-        hidden_dim: width of the policy's LSTM.
+        hidden_dim: width of the policy's layers.
         rent_rate: reward lost per host's worth of added parameters.
         prune_from: fraction of the run before which PRUNE is held back: while nothing has been learnt, pruning
             undoes growth at random and teaches the policy to wait.
