@@ -134,7 +134,9 @@ def test_an_existing_file_is_replaced_whole_or_not_at_all(
             save_policy(create_policy(PolicyConfig(hidden_dim=4)), saved)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
-    save_policy(create_policy(PolicyConfig(hidden_dim=4)), saved)
+    with saved.open("rb") as reader:  # who has the old file open keeps the old file
+        save_policy(create_policy(PolicyConfig(hidden_dim=4)), saved)
+        assert reader.read() == before
     assert load_policy(saved).hidden_dim == 4
 
 
