@@ -1,15 +1,11 @@
 """Signals end a run between whole steps."""
 
-import os
 import signal
+from signal import raise_signal as send  # to this thread: two sent to the process may arrive as one
 
 import pytest
 
 from simic_training import Interrupted, InterruptGuard
-
-
-def send(signum: int) -> None:
-    os.kill(os.getpid(), signum)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
