@@ -226,9 +226,9 @@ def test_a_missing_compiler_is_named_in_one_line(tmp_path: Path) -> None:
     code = """
 import torch
 from tamiyo_policies import CompileMode, CompilerMissingError
-from tamiyo_policies.compiled import compiled
+from tamiyo_policies.compiled import CompiledFunction
 try:
-    compiled(torch.sin, CompileMode.DEFAULT, torch.device("cpu"))(torch.zeros(3))
+    CompiledFunction(torch.sin, [], CompileMode.DEFAULT, torch.device("cpu"))(torch.zeros(3))
 except CompilerMissingError as error:
     print(error)
 """

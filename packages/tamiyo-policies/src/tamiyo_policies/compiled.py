@@ -1,49 +1,110 @@
 """torch.compile as policies use it: one graph per function, over changing batch and time."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from itertools import count
+from types import FunctionType
+from typing import Any, Final, Generic, TypeVar, TypeVarTuple, cast, final
 
 import torch
-from torch._dynamo.exc import BackendCompilerFailed
+from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
 from torch._inductor.exc import InvalidCxxCompiler
 from torch.utils._pytree import tree_map_only
 
 from tamiyo_policies.config import CompileMode
 from tamiyo_policies.errors import CompilerMissingError
 
-_P = ParamSpec("_P")
+_Ts = TypeVarTuple("_Ts")
 _T = TypeVar("_T")
 
-_CUDA_GRAPH_MODES = (CompileMode.REDUCE_OVERHEAD, CompileMode.MAX_AUTOTUNE)
+_CUDA_GRAPH_MODES: Final = (CompileMode.REDUCE_OVERHEAD, CompileMode.MAX_AUTOTUNE)
+_numbers: Final = count()
 
 
-def compiled(function: Callable[_P, _T], mode: CompileMode, device: torch.device) -> Callable[_P, _T]:
-    """The function, compiled on its first call as one graph (a graph break is an error) with sizes left open.
+@final
+class CompiledFunction(Generic[*_Ts, _T]):
+    """A function, compiled on its first call as one graph (a graph break is an error) with sizes left open.
 
     On CUDA the two modes that use CUDA graphs write every result into the same memory; rollouts keep theirs, so there
-    results are copied out.
+    results are copied out. A copy of a compiled function, pickled ones among them, compiles anew when it is called.
 
-    Raises:
-        CompilerMissingError: at the first call, on a machine that cannot compile C++.
+    Args:
+        function: of tensors and named tuples of them.
+        weights: the parameters that it uses.
+        mode: how to compile it.
+        device: where it runs.
     """
-    options = {**torch._inductor.list_mode_options(mode.value), "guard_filter_fn": _guards_of_inputs}
-    fast: Callable[_P, _T] = torch.compile(function, fullgraph=True, dynamic=True, options=options)
-    reuses_memory = device.type == "cuda" and mode in _CUDA_GRAPH_MODES
 
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def __init__(
+        self,
+        function: Callable[[*_Ts], _T],
+        weights: Sequence[Tensor],
+        mode: CompileMode,
+        device: torch.device,
+    ) -> None:
+        self._function, self._weights, self._mode, self._device = function, weights, mode, device
+        self._reuses_memory = device.type == "cuda" and mode in _CUDA_GRAPH_MODES
+        self._compiled: dict[tuple[bool, ...], Callable[[*_Ts], _T]] = {}
+
+    def __call__(self, *args: *_Ts) -> _T:
+        """The function's result.
+
+        Raises:
+            CompilerMissingError: at the first call, on a machine that cannot compile C++.
+        """
+        # Which weights learn is part of a graph, and nothing in it asks again.
+        learning = tuple(weight.requires_grad for weight in self._weights) if torch.is_grad_enabled() else ()
+        if learning not in self._compiled:
+            self._compiled[learning] = self._compile()
+        args = tuple(map(_unshared, args))
         try:
-            result = fast(*args, **kwargs)
+            result = self._compiled[learning](*args)
+        except FailOnRecompileLimitHit:
+            self._compiled[learning] = self._compile()
+            result = self._compiled[learning](*args)
         except BackendCompilerFailed as error:
             if isinstance(error.inner_exception, InvalidCxxCompiler):
                 raise CompilerMissingError(
                     "compiling a policy needs a C++ compiler, and there is none: install g++ or clang (Debian and "
                     "Ubuntu: apt install g++; macOS: xcode-select --install), name one in the environment variable "
-                    "CXX, or use CompileMode.OFF"
+                    "CXX, or make the policy with CompileMode.OFF"
                 ) from None
             raise
-        return tree_map_only(torch.Tensor, torch.clone, result) if reuses_memory else result
+        return tree_map_only(Tensor, torch.clone, result) if self._reuses_memory else result
 
-    return call
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return CompiledFunction, (self._function, self._weights, self._mode, self._device)
+
+    def _compile(self) -> Callable[[*_Ts], _T]:
+        """The function under a code object of its own.
+
+        By that dynamo keeps its graphs: policies that shared one would use each other's, and their number would count
+        against one limit.
+        """
+        function = self._function
+
+        def run(*args: *_Ts) -> _T:
+            return function(*args)
+
+        code = run.__code__.replace(co_name=f"compiled_{next(_numbers)}")
+        own: Any = FunctionType(code, run.__globals__, code.co_name, closure=run.__closure__)
+        options = {
+            **torch._inductor.list_mode_options(self._mode.value),
+            "guard_filter_fn": _guards_of_inputs,
+        }
+        compiled: Any = torch.compile(own, fullgraph=True, dynamic=True, options=options)
+        return cast(Callable[[*_Ts], _T], compiled)
+
+
+def _unshared(value: Any) -> Any:
+    """The tensor, named tuple of tensors or None, views copied: dynamo tells views apart by what they are views of."""
+    if isinstance(value, Tensor):
+        return value.clone(memory_format=torch.contiguous_format) if _is_shared(value) else value
+    return type(value)(*map(_unshared, value)) if value is not None and any(map(_is_shared, value)) else value
+
+
+def _is_shared(tensor: Tensor) -> bool:
+    return tensor._base is not None or not tensor.is_contiguous()
 
 
 def _guards_of_inputs(guards: Sequence[Any]) -> list[bool]:

@@ -5,7 +5,6 @@ forget gate is biased to 1 at first as in Jozefowicz et al., An Empirical Explor
 Architectures, 2015, https://proceedings.mlr.press/v37/jozefowicz15.html.
 """
 
-from itertools import pairwise
 from typing import final
 
 import torch
@@ -17,6 +16,7 @@ from tamiyo_masks import ActionMasks
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.layers import ActorCriticLayers
 from tamiyo_policies.policy_network import Outputs, PolicyNetwork
+from tamiyo_policies.reset_steps import mark_weights, stretch
 
 
 @final
@@ -72,7 +72,7 @@ class LSTMNetwork(ActorCriticLayers, PolicyNetwork):
         hidden: HiddenState,
         episode_starts: Bool[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time hidden"], HiddenState]:
-        """Many steps by the fused kernel, in one piece between the times at which an episode starts anywhere.
+        """Many steps by one call of the fused kernel.
 
         Args:
             encoded: from `encode`.
@@ -82,27 +82,31 @@ class LSTMNetwork(ActorCriticLayers, PolicyNetwork):
         Returns:
             `h` after every step, and the state after the last.
         """
-        inner: list[int] = []
-        if episode_starts is not None:
-            inner = (episode_starts[:, 1:].any(0).nonzero().flatten() + 1).tolist()
-        outputs = []
-        for begin, end in pairwise([0, *inner, encoded.shape[1]]):
-            if episode_starts is not None:
-                hidden = hidden.reset(episode_starts[:, begin])
-            output, hidden = self._advance(encoded[:, begin:end], hidden)
-            outputs.append(output)
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), hidden
+        if episode_starts is None:
+            return self._run(encoded, hidden, self.weight_ih)
+        hidden = hidden.reset(episode_starts[:, 0])
+        inside = torch.cat((torch.zeros_like(episode_starts[:, :1]), episode_starts[:, 1:]), dim=1)
+        most = int(inside.sum(1).amax())
+        if most == 0:
+            return self._run(encoded, hidden, self.weight_ih)
+        inputs, places = stretch(encoded, inside, most)
+        output, last = self._run(inputs, hidden, mark_weights(self.weight_ih))
+        output = output.flatten(0, 1).index_select(0, places).unflatten(0, encoded.shape[:2])
+        return output, HiddenState(output[:, -1], last.c)  # what held the state gave out something else
 
-    def _advance(
-        self, encoded: Float[Tensor, "batch time hidden"], hidden: HiddenState
+    def _run(
+        self,
+        inputs: Float[Tensor, "batch time width"],
+        hidden: HiddenState,
+        weight_ih: Float[Tensor, "gates width"],
     ) -> tuple[Float[Tensor, "batch time hidden"], HiddenState]:
-        if encoded.shape[1] == 1:  # the fused kernel's set-up costs more than the step
-            hidden = self.step(encoded[:, 0], hidden)
+        if inputs.shape[1] == 1:  # the fused kernel's set-up costs more than the step
+            hidden = self.step(inputs[:, 0], hidden)
             return hidden.h[:, None], hidden
         output, h, c = torch.lstm(
-            encoded,
+            inputs,
             (hidden.h[None], hidden.c[None]),
-            (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh),
+            (weight_ih, self.weight_hh, self.bias_ih, self.bias_hh),
             has_biases=True,
             num_layers=1,
             dropout=0.0,

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from leyline_types import HEAD_NAMES, FactoredActions
 from tamiyo_masks import ActionMasks, FactoredMaskedCategorical
 from tamiyo_policies.base import PolicyBundleBase
-from tamiyo_policies.compiled import compiled
+from tamiyo_policies.compiled import CompiledFunction
 from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.functions import Acted, Scored, act, score
 from tamiyo_policies.hidden import HiddenState
@@ -45,8 +45,9 @@ class NetworkPolicy(PolicyBundleBase):
         self._checkpointing = enabled
 
     def _on_compile(self, mode: CompileMode) -> None:
-        self._act = compiled(self._act, mode, self.device)
-        self._score = compiled(self._score, mode, self.device)
+        weights = list(self._net.parameters())
+        self._act = CompiledFunction(self._act, weights, mode, self.device)
+        self._score = CompiledFunction(self._score, weights, mode, self.device)
 
     def _on_act(
         self,
@@ -127,10 +128,9 @@ class NetworkPolicy(PolicyBundleBase):
     def _rows(self, tensor: Tensor) -> Tensor:
         """[batch, time, ...] as [batch * time, ...]: compiled functions then see one size instead of pairs of sizes.
 
-        For them it is copied, as dynamo would tell views apart by the shapes of what they are views of.
+        In one piece, as a product of rows that lie apart may differ in the last bit.
         """
-        rows = tensor.flatten(0, 1)
-        return rows.clone() if self.is_compiled else rows
+        return tensor.flatten(0, 1).contiguous()
 
     def _save(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         """The function's result; with checkpointing, its activations are recomputed in the backward pass."""

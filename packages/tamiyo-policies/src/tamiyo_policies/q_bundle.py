@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leyline_types import head_sizes
 from tamiyo_masks import ActionMasks
-from tamiyo_policies.compiled import compiled
+from tamiyo_policies.compiled import CompiledFunction
 from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.framed_policy import FramedPolicy
 from tamiyo_policies.frames import FrameStack
@@ -57,7 +57,7 @@ class MLPQPolicy(FramedPolicy):
 
     def _on_compile(self, mode: CompileMode) -> None:
         super()._on_compile(mode)
-        self._values = compiled(self._values, mode, self.device)
+        self._values = CompiledFunction(self._values, list(self._critics.parameters()), mode, self.device)
 
     def _on_q_values(
         self,
