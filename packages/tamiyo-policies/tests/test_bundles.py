@@ -108,11 +108,12 @@ def test_actions_are_legal_and_irrelevant_heads_canonical(
                 assert getattr(rollout.masks, name)[env, time, index]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 127, 128, 129])
 def test_log_probabilities_agree_bit_for_bit_in_step_form(
-    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator, batch: int
 ) -> None:
-    rollout = roll(policy, make_masks, generator)
-    hidden = policy.initial_hidden(5)
+    rollout = roll(policy, make_masks, generator, batch=batch)
+    hidden = policy.initial_hidden(batch)
     for time, step in enumerate(rollout.steps):
         one = slice(time, time + 1)
         evaluated = policy.evaluate_actions(
@@ -218,11 +219,25 @@ def test_a_rollouts_own_tensors_can_be_trained_on_as_they_are(
     policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
 ) -> None:
     with torch.inference_mode():
-        rollout = roll(policy, make_masks, generator, time=4)
+        starts = torch.rand(5, 4, generator=generator) < 0.5
+        rollout = roll(policy, make_masks, generator, time=4, starts=starts)
     assert rollout.features.is_inference()
-    torch.autograd.backward(
-        policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks).log_prob.sum()
-    )
+    assert starts.is_inference()
+    given = (rollout.features, rollout.actions, rollout.masks)
+    torch.autograd.backward(policy.evaluate_actions(*given, episode_starts=starts).log_prob.sum())
+    outputs = policy.forward(rollout.features, rollout.masks, episode_starts=starts)
+    torch.autograd.backward(outputs.distribution.log_prob(rollout.actions).sum() + outputs.value.sum())
+
+
+def test_a_whole_evaluation_in_inference_mode(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    # Nothing trains there, so that the hidden state of a rollout will do.
+    rollout = roll(policy, make_masks, generator, time=2)
+    hidden = policy.initial_hidden(5)
+    with torch.inference_mode():
+        evaluated = policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks, hidden)
+    torch.testing.assert_close(evaluated.log_prob, rollout.stacked("log_prob"), atol=1e-5, rtol=0.0)
 
 
 def test_inference_hidden_state_is_refused(
@@ -257,12 +272,14 @@ def test_other_dtypes_and_slot_counts(
     torch.testing.assert_close(evaluated.log_prob, rollout.stacked("log_prob"), atol=0.05, rtol=0.0)
 
 
-def test_moving_in_place(policy: PolicyBundle) -> None:
+def test_moving_in_place(policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator) -> None:
     network = policy.network
+    roll(policy, make_masks, generator, time=1)
     assert policy.to(dtype=torch.float64) is policy
     assert policy.network is network
     assert policy.dtype is policy.config.dtype is torch.float64
     assert policy.initial_hidden(1).h.dtype is torch.float64
+    roll(policy, make_masks, generator, time=1)
 
 
 @pytest.mark.parametrize("name", ["lstm", "mlp"])

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +16,7 @@ from leyline_types import SlotConfig
 from tamiyo_features import NormalizerState, freeze, init_normalizer, update
 from tamiyo_policies import (
     CheckpointError,
+    LSTMPolicy,
     PolicyBundle,
     PolicyConfig,
     checkpoint,
@@ -22,6 +24,8 @@ from tamiyo_policies import (
     create_policy,
     load_checkpoint,
     load_policy,
+    register_policy,
+    registry,
     save_policy,
 )
 from tamiyo_policies.checkpoint import to_bytes
@@ -143,7 +147,7 @@ def test_an_existing_file_is_replaced_whole_or_not_at_all(
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere cannot be used: it cannot be read: No such file"):
         load_policy(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="it cannot be read: Is a directory"):
+    with pytest.raises(CheckpointError, match="it cannot be read: it is no regular file"):
         load_policy(tmp_path)
     with pytest.raises(FileNotFoundError):
         save_policy(create_policy(SMALL), tmp_path / "no" / "folder")
@@ -247,6 +251,75 @@ def test_other_safetensors_files_are_refused(saved: Path) -> None:
         saved.write_bytes(to_bytes(load_file(saved), given))
         with pytest.raises(CheckpointError, match="it is damaged or no policy"):
             load_policy(saved)
+
+
+def header_without_metadata(saved: Path) -> bytes:
+    content = saved.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]) | {"__metadata__": None}).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+
+
+def test_metadata_that_is_null(saved: Path) -> None:
+    saved.write_bytes(header_without_metadata(saved))
+    with pytest.raises(CheckpointError, match="it is damaged or no policy"):
+        load_policy(saved)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="it is no regular file"):
+        load_policy(tmp_path / "pipe")
+
+
+def test_what_is_endless_is_cut_short(saved: Path) -> None:
+    many = [f"r0c{index}" for index in range(100_000)]
+    forge(saved, lambda content: content.update(slot_ids=many))
+    with pytest.raises(CheckpointError, match="it has 100000 slots, more than 1024"):
+        load_policy(saved)
+    forge(saved, lambda content: content.update(slot_ids=["r0c0"], hidden_dim="9" * 1_000_000))
+    with pytest.raises(CheckpointError, match=r"\.\.\. \(1000002 characters\)") as caught:
+        load_policy(saved)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_class_under_another_name_is_not_saved(tmp_path: Path) -> None:
+    class Mine(LSTMPolicy):  # type: ignore[misc]  # final for type checkers
+        pass
+
+    register_policy("mine")(Mine)
+    with pytest.raises(CheckpointError, match="Mine'> whose config names policy 'lstm' would come back as"):
+        save_policy(Mine(PolicyConfig(policy="lstm", hidden_dim=8)), tmp_path / "policy")
+    assert not (tmp_path / "policy").exists()
+
+
+def test_what_another_package_offers_may_be_broken(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("gone", "tamiyo_policies.no_such_module:Policy", "tamiyo.policies"),
+        EntryPoint("other", "tamiyo_policies:HiddenState", "tamiyo.policies"),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints(points).select(group=group))
+    for name, message in (("gone", "policy 'gone' cannot be imported"), ("other", "is no PolicyBundle")):
+        save_policy(create_policy(SMALL), saved)
+        forge(saved, lambda content, name=name: content.update(policy=name))  # type: ignore[misc]
+        with pytest.raises(CheckpointError, match=message):
+            load_policy(saved)
+
+
+def test_a_policy_comes_back_where_it_is_wanted(saved: Path) -> None:
+    with pytest.warns(UserWarning, match="meta parameter"):  # the one other device that every machine has
+        assert load_policy(saved, device="meta").device == torch.device("meta")
+
+
+def test_a_damaged_normalizer_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "policy"
+    save_policy(create_policy(SMALL), path, normalizer=normalizer_of(SMALL))
+    tensors, text = load_file(path), json.dumps(metadata(path))
+    tensors["normalizer:mean"] = tensors["normalizer:mean"] + 1
+    path.write_bytes(to_bytes(tensors, {"tamiyo": text}))
+    with pytest.raises(CheckpointError, match="it is damaged: its SHA-256 is"):
+        load_checkpoint(path)
 
 
 def test_truncated_files(saved: Path) -> None:

@@ -107,6 +107,49 @@ def test_hidden_state(policy: PolicyBundle, masks: ActionMasks, sequence_masks: 
             )
 
 
+def test_what_is_of_another_type(
+    policy: PolicyBundle, masks: ActionMasks, sequence_masks: ActionMasks
+) -> None:
+    """As callers from other libraries might pass it."""
+    hidden: Any = policy.initial_hidden(BATCH)
+    pair: Any = tuple(hidden)
+    x, sequence = features(policy, BATCH), features(policy, BATCH, TIME)
+    given: Any
+    for given in (pair, None, hidden.h):
+        with pytest.raises(PolicyInputError, match=r"`hidden` is of type \w+, it must be HiddenState"):
+            policy.get_action(x, masks, given)
+    with pytest.raises(PolicyInputError, match="`hidden` is of type tuple"):
+        policy.evaluate_actions(sequence, actions(BATCH, TIME), sequence_masks, pair)
+    for given in (tuple(masks), masks.as_dict(), masks.flat()):
+        with pytest.raises(PolicyInputError, match=r"`masks` is of type \w+, it must be ActionMasks"):
+            policy.get_action(x, given, hidden)
+    for given in (tuple(actions(BATCH, TIME)), actions(BATCH, TIME)._asdict(), torch.zeros(BATCH, TIME, 8)):
+        with pytest.raises(PolicyInputError, match=r"`actions` is of type \w+, it must be FactoredActions"):
+            policy.evaluate_actions(sequence, given, sequence_masks)
+
+
+@pytest.mark.parametrize("shape", [(0, TIME), (BATCH, 0)])
+def test_sequences_without_a_step(
+    policy: PolicyBundle, make_masks: Any, generator: torch.Generator, shape: tuple[int, int]
+) -> None:
+    masks = make_masks(*shape, generator=generator)
+    with pytest.raises(PolicyInputError, match="there is no step in it"):
+        policy.evaluate_actions(features(policy, *shape), actions(*shape), masks)
+
+
+def test_devices(policy: PolicyBundle, masks: ActionMasks, sequence_masks: ActionMasks) -> None:
+    hidden = policy.initial_hidden(BATCH)
+    for name in ActionMasks._fields:
+        away = masks._replace(**{name: getattr(masks, name).to("meta")})
+        with pytest.raises(PolicyInputError, match=f"`masks.{name}` is on meta but the policy is on cpu"):
+            policy.get_action(features(policy, BATCH), away, hidden)
+    good = actions(BATCH, TIME)
+    for name in FactoredActions._fields:
+        gone = good._replace(**{name: getattr(good, name).to("meta")})
+        with pytest.raises(PolicyInputError, match=f"`actions.{name}` is on meta but the policy is on cpu"):
+            policy.evaluate_actions(features(policy, BATCH, TIME), gone, sequence_masks)
+
+
 def test_actions_and_episode_starts(policy: PolicyBundle, sequence_masks: ActionMasks) -> None:
     x, good = features(policy, BATCH, TIME), actions(BATCH, TIME)
     with pytest.raises(

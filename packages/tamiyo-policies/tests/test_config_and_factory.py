@@ -1,7 +1,11 @@
 """From a configuration to a policy: validated, reproducible, in the right order."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from leyline_types import SlotConfig
 from tamiyo_policies import (
@@ -75,6 +79,28 @@ def test_half_loaded_never(policy: PolicyBundle) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in policy.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda tensor: tensor.to("meta"), r"torch\.float32 on meta"),
+        (lambda tensor: tensor.to_sparse(), r"torch\.sparse_coo"),
+        (lambda tensor: tensor.long(), r"torch\.int64"),
+        (lambda tensor: tensor + 1j, r"torch\.complex64"),
+        (lambda tensor: tensor.tolist(), "of type list, not Tensor"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_tensors_that_cannot_be_weights(
+    policy: PolicyBundle, spoil: Callable[[Tensor], Any], message: str
+) -> None:
+    before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    last = list(before)[-1]
+    bad = {name: torch.ones_like(tensor) for name, tensor in before.items()}
+    with pytest.raises(PolicyInputError, match=f"{last} is .*{message}"):
+        policy.load_state_dict(bad | {last: spoil(bad[last])})
+    assert all(torch.equal(before[name], tensor) for name, tensor in policy.state_dict().items())
+
+
 def test_unknown_policy() -> None:
     with pytest.raises(UnknownPolicyError, match="policies are lstm"):
         create_policy(PolicyConfig(policy="nothing"))
@@ -84,7 +110,7 @@ def test_unknown_policy() -> None:
     ("field", "value", "message"),
     [
         ("hidden_dim", 0, r"`hidden_dim` must lie in \[1, 8192\], not 0"),
-        ("dtype", torch.int64, "`dtype` must be a floating dtype, not torch.int64"),
+        ("dtype", torch.int64, "`dtype` must be one of torch.float32, .*, not torch.int64"),
         ("seed", -1, r"`seed` must lie in \[0, 2\*\*63\), not -1"),
         ("compile_mode", "fast", "must be one of off, default, reduce-overhead, max-autotune, not 'fast'"),
         ("device", "abacus", "`device` 'abacus' is not a device"),

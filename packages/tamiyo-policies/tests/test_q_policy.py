@@ -1,14 +1,17 @@
 """The off-policy bundle's own members: action values, target networks, temperature."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from leyline_types import SlotConfig
 from tamiyo_masks import ActionMasks
 from tamiyo_policies import (
+    InferenceHiddenStateError,
     MLPQPolicy,
     PolicyBundle,
     PolicyConfig,
@@ -111,10 +114,10 @@ def test_a_low_temperature_is_greedy_and_a_high_one_indifferent(
     assert bool((entropies[2] > 1.0).any())
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-46, 1e5, float("inf"), float("nan")])
 def test_impossible_temperature(temperature: float) -> None:
     policy = sharp()
-    with pytest.raises(ValueError, match="`temperature` must be above 0 and finite"):
+    with pytest.raises(ValueError, match=r"`temperature` must lie in \[0\.0001, 10000\.0\]"):
         policy.temperature = temperature
     assert policy.temperature == 1.0
 
@@ -145,17 +148,48 @@ def test_a_source_that_does_not_fit_changes_nothing() -> None:
         create_policy(PolicyConfig(policy="mlp-q", hidden_dim=8)),
         create_policy(PolicyConfig()),
     )
+    turned = create_policy(replace(CONFIG, slot_config=SlotConfig(("r0c2", "r0c1", "r0c0"))))
     cases: tuple[tuple[PolicyBundle, Any, str], ...] = (
         (target, 1.5, r"`tau` must lie in \[0, 1\], not 1\.5"),
         (target, -0.1, r"`tau` must lie in \[0, 1\], not -0\.1"),
         (target, float("nan"), "not nan"),
         (wider, 1.0, r"critics\.0\.trunk\.weight has shape \(8, 8\) but the policy's has \(16, 16\)"),
-        (recurrent, 0.5, r"critics\.0\.norm\.bias is missing.*weight_hh is unknown"),
+        (recurrent, 0.5, "their `policy` is 'lstm', not 'mlp-q'"),
+        (turned, 1.0, "their `slot_config` is .*r0c2.*, not "),
     )
     for source, tau, message in cases:
         with pytest.raises(PolicyInputError, match=message):
             target.sync_from(source, tau=tau)
     assert all(torch.equal(weight, before[name]) for name, weight in target.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_slow_target_is_kept_in_float32(dtype: torch.dtype) -> None:
+    """In half precision a share of 0.005 is below half a step of most weights."""
+    source = sharp().to(dtype=dtype)
+    with pytest.raises(PolicyInputError, match=r"`tau` = 0\.005 is lost to rounding"):
+        create_policy(replace(CONFIG, dtype=dtype)).sync_from(source, tau=0.005)
+    target = create_policy(CONFIG)
+    for _ in range(3000):
+        target.sync_from(source, tau=0.005)
+    for name, weight in target.state_dict().items():
+        assert weight.dtype is torch.float32
+        torch.testing.assert_close(weight, source.state_dict()[name].float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_extreme_temperatures_stay_finite(
+    make_masks: MakeMasks, generator: torch.Generator, dtype: torch.dtype
+) -> None:
+    policy = create_policy(replace(CONFIG, dtype=dtype))
+    assert isinstance(policy, MLPQPolicy)
+    masks, x = make_masks(8, generator=generator), features(policy, 8).to(dtype)
+    for temperature in (1e-4, 1e4):
+        policy.temperature = temperature
+        assert policy.temperature == pytest.approx(temperature, rel=0.01)
+        result = policy.get_action(x, masks, policy.initial_hidden(8), generator=generator)
+        assert bool(result.log_prob.isfinite().all())
+        assert bool(result.value.isfinite().all())
 
 
 def test_wrong_inputs_are_refused(make_masks: MakeMasks, generator: torch.Generator, unchecked: None) -> None:
@@ -168,5 +202,7 @@ def test_wrong_inputs_are_refused(make_masks: MakeMasks, generator: torch.Genera
         policy.get_q_values(features(policy, 4), masks, policy.initial_hidden(3).for_training())
     with pytest.raises(PolicyInputError, match="`episode_starts` has shape"):
         policy.get_q_values(features(policy, 4), masks, episode_starts=torch.zeros(3, dtype=torch.bool))
+    with pytest.raises(InferenceHiddenStateError, match="for_training"):
+        policy.get_q_values(features(policy, 4), masks, policy.initial_hidden(4))
     with pytest.raises(PolicyInputError, match="mask `op`"):
         policy.get_value(features(policy, 4), policy.initial_hidden(4), masks._replace(op=masks.op[:2]))

@@ -103,6 +103,39 @@ def test_every_mismatch_is_listed_at_once() -> None:
     assert list_policies() == BUILTIN
 
 
+def test_parameters_of_its_own_stand_behind_those_of_the_contract() -> None:
+    def get_value(
+        self: object, features: object, hidden: object, extra: object = None, masks: object = None
+    ) -> None: ...
+    def sync_from(self: object, source: object, weight: float = 0.5, *, tau: float = 1.0) -> None: ...
+
+    mine = type("Mine", (LSTMPolicy,), {"get_value": get_value, "sync_from": sync_from})
+    with pytest.raises(PolicyContractError) as caught:
+        register_policy("mine")(mine)
+    assert str(caught.value).count("\n") == 1
+    assert "get_value: parameters stand in the order self, features, hidden, extra, masks" in str(
+        caught.value
+    )
+
+
+def test_a_class_without_signature_is_refused() -> None:
+    class Other(dict[str, str]):
+        pass
+
+    with pytest.raises(PolicyContractError, match="callable with one argument, its PolicyConfig"):
+        register_policy("other")(Other)  # type: ignore[type-var]  # that is the point
+
+
+def test_one_name_offered_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = EntryPoint("dup", "tamiyo_policies.mlp_bundle:MLPPolicy", "tamiyo.policies")
+    two = EntryPoint("dup", "tamiyo_policies.lstm_bundle:LSTMPolicy", "tamiyo.policies")
+    monkeypatch.setattr(
+        registry, "entry_points", lambda *, group: EntryPoints([one, two]).select(group=group)
+    )
+    with pytest.raises(PolicyContractError, match=r"policy 'dup' is offered twice, as .*MLPPolicy and as"):
+        get_policy("dup")
+
+
 def test_abstract_class_is_refused() -> None:
     from tamiyo_policies import PolicyBundleBase
 

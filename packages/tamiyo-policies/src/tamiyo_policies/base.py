@@ -1,6 +1,6 @@
 """The base of all neural policies: every input is checked here, in one place, before a network sees it."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import final
 
 import torch
@@ -17,7 +17,7 @@ from tamiyo_policies.protocol import PolicyBundle
 from tamiyo_policies.results import ActionResult, EvalResult, ForwardResult
 
 
-class PolicyBundleBase(PlacedPolicy):
+class PolicyBundleBase(PlacedPolicy, ABC):
     """A `PolicyBundle` but for its network: subclasses fill in the methods whose names start with `_on_`.
 
     Those receive checked inputs only, and always a hidden state. `PolicyBundle` says what the public members do.
@@ -89,7 +89,9 @@ class PolicyBundleBase(PlacedPolicy):
         if hidden is not None and torch.is_grad_enabled():
             check_trainable(hidden)
         state = self._sequence_state(features, masks, hidden, episode_starts)
-        return self._on_forward(ordinary(features), ActionMasks(*map(ordinary, masks)), state, episode_starts)
+        return self._on_forward(
+            ordinary(features), ActionMasks(*map(ordinary, masks)), state, ordinary(episode_starts)
+        )
 
     @final
     def evaluate_actions(
@@ -105,7 +107,7 @@ class PolicyBundleBase(PlacedPolicy):
         spec = self._spec()
         spec.features(features, (3,))
         spec.actions(actions, features.shape[:-1])
-        if hidden is not None:
+        if hidden is not None and not torch.is_inference_mode_enabled():
             check_trainable(hidden)
         state = self._sequence_state(features, masks, hidden, episode_starts)
         return self._on_evaluate(
@@ -113,7 +115,7 @@ class PolicyBundleBase(PlacedPolicy):
             FactoredActions(*map(ordinary, actions)),
             ActionMasks(*map(ordinary, masks)),
             state,
-            episode_starts,
+            ordinary(episode_starts),
         )
 
     @final
@@ -141,6 +143,12 @@ class PolicyBundleBase(PlacedPolicy):
         self._need_off_policy("it is no target network")
         if not 0.0 <= tau <= 1.0:
             raise PolicyInputError(f"`tau` must lie in [0, 1], not {tau}")
+        if 0.0 < tau < 1.0 and self.dtype.itemsize < 4:
+            raise PolicyInputError(
+                f"a share of `tau` = {tau} is lost to rounding in {self.dtype}: keep the target network in float32; "
+                "its source may be of any dtype"
+            )
+        self._check_kind(source.config)
         own, theirs = self.state_dict(), source.state_dict()
         self._check_weights(theirs)
         with torch.no_grad():

@@ -22,10 +22,10 @@ from tamiyo_features import (
 )
 from tamiyo_policies.checkpoint_metadata import parse, render
 from tamiyo_policies.config import CompileMode, PolicyConfig
-from tamiyo_policies.errors import CheckpointError, UnknownPolicyError
+from tamiyo_policies.errors import CheckpointError, PolicyContractError, UnknownPolicyError
 from tamiyo_policies.factory import create_policy
 from tamiyo_policies.protocol import PolicyBundle
-from tamiyo_policies.registry import get_policy
+from tamiyo_policies.registry import get_policy, list_policies
 
 _METADATA: Final = "tamiyo"
 _NORMALIZER: Final = "normalizer:"  # before the names of its tensors, beside those of the policy
@@ -51,9 +51,15 @@ def save_policy(
         normalizer: of the features that the policy was trained on, if they were normalised.
 
     Raises:
-        CheckpointError: the normaliser is for other features than the policy's, or frozen.
+        CheckpointError: the normaliser is for other features than the policy's, or frozen; or the policy is of another
+            class than the one under its name, and would come back as that.
         OSError: the folder is missing or cannot be written to.
     """
+    kind = bundle.config.policy
+    if kind in list_policies() and get_policy(kind) is not type(bundle):
+        raise CheckpointError(
+            f"{type(bundle)} whose config names policy {kind!r} would come back as {get_policy(kind)}"
+        )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.state_dict().items()}
     if normalizer is not None:
         if not fits_schema(normalizer, bundle.config.schema):
@@ -137,6 +143,8 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
     """The tensors and the metadata string, both from one reading of the file."""
     try:
+        if path.exists() and not path.is_file():  # reading a pipe might never end
+            raise CheckpointError("it cannot be read: it is no regular file")
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"it cannot be read: {error.strerror}") from error
@@ -144,7 +152,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         tensors = load_tensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return tensors, header["__metadata__"][_METADATA]
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"it is damaged or no policy ({error})") from error
 
 
@@ -152,8 +160,10 @@ def _check_fit(config: PolicyConfig, tensors: dict[str, Tensor]) -> None:
     """Hold the weights against the policy's, built without memory: an absurd width costs nothing."""
     try:
         policy_class = get_policy(config.policy)
-    except UnknownPolicyError as error:
+    except (UnknownPolicyError, PolicyContractError) as error:
         raise CheckpointError(str(error)) from error
+    except ImportError as error:
+        raise CheckpointError(f"policy {config.policy!r} cannot be imported: {error}") from error
     try:
         with torch.device("meta"):
             due = policy_class(config).state_dict()

@@ -6,20 +6,19 @@ import json
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-import torch
 from torch import Tensor
 
 from leyline_types import SlotConfig, action_space_hash
-from tamiyo_policies.config import PolicyConfig
+from tamiyo_policies.config import DTYPES, PolicyConfig
 from tamiyo_policies.errors import CheckpointError
 
 FORMAT: Final = 2
 """Raised with every change of this string's layout."""
 
-DTYPES: Final = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-}
+_DTYPES: Final = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
+
+MAX_SLOTS: Final = 1024
+"""Bounds what a hostile checkpoint can make a loader work through."""
 
 _FieldT = TypeVar("_FieldT")
 
@@ -61,20 +60,25 @@ def parse(text: str, tensors: Mapping[str, Tensor]) -> PolicyConfig:
     if recorded != actual:
         raise CheckpointError(f"it is damaged: its SHA-256 is {actual[:12]}, {recorded[:12]} was recorded")
     dtype = _take(content, "dtype", str)
-    if dtype not in DTYPES:
-        raise CheckpointError(f"its dtype is {dtype!r}, policies have {', '.join(DTYPES)}")
+    if dtype not in _DTYPES:
+        raise CheckpointError(f"its dtype is {_short(dtype)}, policies have {', '.join(_DTYPES)}")
+    slot_ids = _take(content, "slot_ids", list)
+    if len(slot_ids) > MAX_SLOTS:
+        raise CheckpointError(f"it has {len(slot_ids)} slots, more than {MAX_SLOTS}")
     try:
         config = PolicyConfig(
             policy=_take(content, "policy", str),
-            slot_config=SlotConfig(tuple(map(str, _take(content, "slot_ids", list)))),
+            slot_config=SlotConfig(tuple(map(str, slot_ids))),
             hidden_dim=_take(content, "hidden_dim", int),
             frame_stack=_take(content, "frame_stack", int),
             telemetry=_take(content, "telemetry", bool),
-            dtype=DTYPES[dtype],
+            dtype=_DTYPES[dtype],
             seed=_take(content, "seed", int),
         )
+    except CheckpointError:
+        raise
     except ValueError as error:
-        raise CheckpointError(f"its configuration is impossible: {error}") from None
+        raise CheckpointError(f"its configuration is impossible: {_cut(str(error))}") from None
     _same("observation schema", _take(content, "schema", str), config.schema.hash)
     _same("action space", _take(content, "action_space", str), action_space_hash(config.slot_config))
     return config
@@ -96,10 +100,19 @@ def _take(content: Mapping[str, object], key: str, kind: type[_FieldT]) -> _Fiel
         raise CheckpointError(f"its metadata lacks {key!r}")
     value = content[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise CheckpointError(f"its {key!r} is {value!r}, not of type {kind.__name__}")
+        raise CheckpointError(f"its {key!r} is {_short(value)}, not of type {kind.__name__}")
     return value
 
 
 def _same(what: str, theirs: str, ours: str) -> None:
     if theirs != ours:
         raise CheckpointError(f"it was made for {what} {theirs[:12]}, this version has {ours[:12]}")
+
+
+def _short(value: object) -> str:
+    """The value as Python writes it, as far as it is of use in a message."""
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]} ... ({len(text)} characters)"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -51,10 +52,13 @@ class InputSpec:
                 f"`features` has {features.shape[-1]} features per step but the policy takes {self.feature_dim} "
                 f"({len(self.slot_config)} slots)"
             )
+        if features.ndim == 3 and 0 in features.shape:
+            raise PolicyInputError(f"`features` has shape {tuple(features.shape)}: there is no step in it")
         self._placed("features", features, self.dtype)
 
     def masks(self, masks: ActionMasks, batch_shape: torch.Size) -> None:
         """Masks of every head with the batch shape of the features."""
+        _need("masks", masks, ActionMasks)
         sizes = _mask_sizes(self.slot_config)
         if all(
             mask.shape == batch_shape + size and mask.dtype is torch.bool and mask.device == self.device
@@ -70,6 +74,7 @@ class InputSpec:
 
     def actions(self, actions: FactoredActions[Tensor], batch_shape: torch.Size) -> None:
         """Integer indices of every head with the batch shape of the features."""
+        _need("actions", actions, FactoredActions)
         for name, index in zip(HEAD_NAMES, actions, strict=True):
             if index.shape != batch_shape:
                 raise PolicyInputError(
@@ -79,6 +84,7 @@ class InputSpec:
 
     def hidden(self, hidden: HiddenState, batch: int) -> None:
         """A state for this many environments."""
+        _need("hidden", hidden, HiddenState)
         for name, tensor, width in zip(hidden._fields, hidden, self.state_dims, strict=True):
             if tensor.shape != (batch, width):
                 raise PolicyInputError(
@@ -102,6 +108,11 @@ class InputSpec:
             raise PolicyInputError(f"`{name}` is on {tensor.device} but the policy is on {self.device}")
 
 
+def _need(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise PolicyInputError(f"`{name}` is of type {type(value).__name__}, it must be {kind.__name__}")
+
+
 @lru_cache
 def _mask_sizes(slot_config: SlotConfig) -> tuple[tuple[int, ...], ...]:
     """The shape of each mask after the batch's."""
@@ -113,7 +124,9 @@ def check_trainable(hidden: HiddenState) -> None:
 
     Raises:
         InferenceHiddenStateError: it was made in inference mode.
+        PolicyInputError: it is no `HiddenState`.
     """
+    _need("hidden", hidden, HiddenState)
     if hidden.is_inference:
         raise InferenceHiddenStateError(
             "the hidden state was made in inference mode (initial_hidden, get_action) and carries no gradients; "
@@ -121,6 +134,12 @@ def check_trainable(hidden: HiddenState) -> None:
         )
 
 
-def ordinary(tensor: Tensor) -> Tensor:
+@overload
+def ordinary(tensor: Tensor) -> Tensor: ...
+@overload
+def ordinary(tensor: Tensor | None) -> Tensor | None: ...
+def ordinary(tensor: Tensor | None) -> Tensor | None:
     """The tensor itself, or, where it was made in inference mode and that is over, a copy that autograd can save."""
-    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
+    if tensor is None or not tensor.is_inference() or torch.is_inference_mode_enabled():
+        return tensor
+    return tensor.clone()

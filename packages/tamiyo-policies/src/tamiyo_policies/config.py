@@ -28,7 +28,7 @@ class PolicyConfig:
         frame_stack: steps that a feed-forward policy sees, the present one among them; 1 to 64.
         telemetry: whether the observation's telemetry block is part of the features.
         device: where the policy lives, as torch spells it: "cpu", "cuda", "cuda:1".
-        dtype: of weights, features and hidden state; a floating dtype. Logits, log-probabilities,
+        dtype: of weights, features and hidden state: float32, float64, bfloat16 or float16. Logits, log-probabilities,
             entropies and values are float32 whatever it is.
         compile_mode: see `CompileMode`; its value as a string is taken too.
         seed: of the first weights; equal seeds give equal weights on every device.
@@ -52,8 +52,8 @@ class PolicyConfig:
             raise ValueError(f"`hidden_dim` must lie in [1, {MAX_HIDDEN_DIM}], not {self.hidden_dim}")
         if not 1 <= self.frame_stack <= MAX_FRAME_STACK:
             raise ValueError(f"`frame_stack` must lie in [1, {MAX_FRAME_STACK}], not {self.frame_stack}")
-        if not self.dtype.is_floating_point:
-            raise ValueError(f"`dtype` must be a floating dtype, not {self.dtype}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"`dtype` must be one of {', '.join(map(str, DTYPES))}, not {self.dtype}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"`seed` must lie in [0, 2**63), not {self.seed}")
         modes = [mode.value for mode in CompileMode]
@@ -70,6 +70,9 @@ class PolicyConfig:
         """The feature vector that the policy takes."""
         return observation_schema(self.slot_config, telemetry=self.telemetry)
 
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""Those that policies compute in."""
 
 MAX_HIDDEN_DIM, MAX_FRAME_STACK = 8192, 64
 """Bound what a damaged or hostile checkpoint can make a loader allocate."""

@@ -38,7 +38,7 @@ def contract_faults(policy_class: type) -> tuple[str, ...]:
 def _constructor_faults(policy_class: type) -> list[str]:
     try:
         inspect.signature(policy_class).bind(None)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         return [f"the class must be callable with one argument, its PolicyConfig ({error})"]
     return []
 
@@ -66,8 +66,9 @@ def _signature_faults(name: str, own: Signature, due: Signature) -> list[str]:
         for extra in mine.values()
         if extra.name not in theirs and extra.default is Parameter.empty and extra.kind not in optional
     ]
-    ours = [each for each in mine if each in theirs and _is_positional(theirs[each])]
-    if ours != [each for each in theirs if each in mine and _is_positional(theirs[each])]:
+    ours = [each for each in mine if _is_positional(mine[each])]
+    due_first = [each for each in theirs if _is_positional(theirs[each]) and each in ours]
+    if ours[: len(due_first)] != due_first:
         faults.append(f"{name}: parameters stand in the order {', '.join(ours)}, not as in {name}{due}")
     return faults
 

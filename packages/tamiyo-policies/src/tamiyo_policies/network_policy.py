@@ -62,7 +62,7 @@ class NetworkPolicy(PolicyBundleBase):
             # Drawn out here: a generator cannot enter a compiled graph.
             size = (features.shape[0], len(HEAD_NAMES))
             uniform = torch.rand(size, device=features.device, generator=generator)
-        acted = self._act(features, masks, hidden, uniform)
+        acted = self._act(features.contiguous(), masks, hidden, uniform)
         return ActionResult(
             actions=acted.actions,
             log_prob=acted.log_prob,
@@ -76,7 +76,7 @@ class NetworkPolicy(PolicyBundleBase):
     def _on_value(
         self, features: Float[Tensor, "batch feature"], hidden: HiddenState, masks: ActionMasks | None
     ) -> Float[Tensor, " batch"]:
-        return self._net.read(self._net.advance(features, hidden)[0], masks).value
+        return self._net.read(self._net.advance(features.contiguous(), hidden)[0], masks).value
 
     def _on_forward(
         self,

@@ -1,6 +1,5 @@
 """What a policy is apart from what it computes: its configuration, weights, place and compilation."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Self, final
@@ -15,7 +14,7 @@ from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.settled import settle
 
 
-class PlacedPolicy(ABC):
+class PlacedPolicy:
     """The part of `PolicyBundle` that needs no inputs. `PolicyBundle` says what each member does.
 
     Args:
@@ -96,19 +95,21 @@ class PlacedPolicy(ABC):
     @final
     def compile(self, mode: CompileMode = CompileMode.DEFAULT) -> None:
         """See `PolicyBundle`."""
-        if mode is CompileMode.OFF:
-            return
+        mode = CompileMode(mode)
         if self.is_compiled:
             raise CompiledPolicyError(
-                f"the policy is compiled already, with mode {self._compile_mode.value!r}"
+                f"the policy is compiled already, with mode {self._compile_mode.value!r}, and stays so; "
+                "create_policy makes another"
             )
+        if mode is CompileMode.OFF:
+            return
         self._on_compile(mode)
         self._compile_mode = mode
         settle(self._network)
 
-    @abstractmethod
     def _on_compile(self, mode: CompileMode) -> None:
-        """Replace what acting and evaluating run by compiled functions."""
+        """Replace what acting and evaluating run by compiled functions; for policies that can be compiled."""
+        raise CompiledPolicyError(f"policy {self.config.policy!r} has nothing to compile")
 
     @property
     def _state_dims(self) -> tuple[int, int]:
@@ -127,9 +128,34 @@ class PlacedPolicy(ABC):
         faults = [f"{name} is missing" for name in own.keys() - state.keys()]
         faults += [f"{name} is unknown" for name in state.keys() - own.keys()]
         faults += [
-            f"{name} has shape {tuple(state[name].shape)} but the policy's has {tuple(own[name].shape)}"
+            f"{name} {fault}"
             for name in own.keys() & state.keys()
-            if state[name].shape != own[name].shape
+            if (fault := _misfit(state[name], own[name]))
         ]
         if faults:
             raise PolicyInputError(f"these weights do not fit the policy: {'; '.join(sorted(faults))}")
+
+    def _check_kind(self, config: PolicyConfig) -> None:
+        """Hold the kind of another policy against this one: weights of one shape may stand for other things.
+
+        Raises:
+            PolicyInputError: another policy, other slots, frames or telemetry.
+        """
+        own = self._config
+        for name in ("policy", "slot_config", "frame_stack", "telemetry"):
+            if getattr(config, name) != getattr(own, name):
+                raise PolicyInputError(
+                    f"these weights do not fit the policy: their `{name}` is {getattr(config, name)!r}, not "
+                    f"{getattr(own, name)!r}"
+                )
+
+
+def _misfit(given: object, own: Tensor) -> str | None:
+    """What keeps a tensor from being copied into one of the policy's own, in words; None if nothing does."""
+    if not isinstance(given, Tensor):
+        return f"is of type {type(given).__name__}, not Tensor"
+    if given.shape != own.shape:
+        return f"has shape {tuple(given.shape)} but the policy's has {tuple(own.shape)}"
+    if given.layout is not torch.strided or given.is_meta or not given.is_floating_point():
+        return f"is {given.dtype} on {given.device}, {given.layout}, not a dense floating tensor with values"
+    return None

@@ -171,7 +171,8 @@ class PolicyBundle(Protocol):
         """Move every weight to (1 - tau) own + tau source: a hard copy at 1, a slow target network below.
 
         Raises:
-            PolicyInputError: the source's weights do not fit, or `tau` is outside [0, 1].
+            PolicyInputError: the source is of another kind (policy, slots, frames, telemetry) or its weights do not
+                fit; `tau` is outside [0, 1], or below 1 in half precision, whose rounding would swallow it.
             OffPolicyUnsupportedError: the policy is not made for target networks.
         """
         ...
@@ -188,7 +189,7 @@ class PolicyBundle(Protocol):
         """Take over these weights, all of them or, on any mismatch, none.
 
         Raises:
-            PolicyInputError: missing or unknown names, or shapes that differ.
+            PolicyInputError: missing or unknown names, shapes that differ, or what is no dense floating tensor.
         """
         ...
 
@@ -201,12 +202,12 @@ class PolicyBundle(Protocol):
         ...
 
     def compile(self, mode: CompileMode = CompileMode.DEFAULT) -> None:
-        """Compile what `get_action`, `evaluate_actions` and `get_q_values` run, in place. OFF does nothing.
+        """Compile what `get_action`, `evaluate_actions` and `get_q_values` run, in place and for good.
 
         The work is done when they first run; on a machine that cannot compile C++ they raise `CompilerMissingError`.
 
         Raises:
-            CompiledPolicyError: it is compiled already.
+            CompiledPolicyError: it is compiled already, or has nothing to compile.
         """
         ...
 

@@ -17,6 +17,9 @@ from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.network_policy import as_sequence
 from tamiyo_policies.q_network import QNetwork
 
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-4, 1e4
+"""What float16 has normal numbers for."""
+
 
 @final
 class MLPQPolicy(FramedPolicy):
@@ -45,13 +48,16 @@ class MLPQPolicy(FramedPolicy):
 
     @property
     def temperature(self) -> float:
-        """Of the softmax, in units of return; 1 at first. Part of the weights: saved, loaded and synced with them."""
+        """Of the softmax, in units of return: 1e-4 to 1e4, 1 at first.
+
+        Part of the weights: rounded to their dtype, and saved, loaded and synced with them.
+        """
         return float(self._critics.temperature)
 
     @temperature.setter
     def temperature(self, value: float) -> None:
-        if not 0 < value < float("inf"):
-            raise ValueError(f"`temperature` must be above 0 and finite, not {value}")
+        if not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
+            raise ValueError(f"`temperature` must lie in [{MIN_TEMPERATURE}, {MAX_TEMPERATURE}], not {value}")
         with torch.no_grad():
             self._critics.temperature.fill_(value)
 

@@ -18,7 +18,8 @@ ENTRY_POINT_GROUP: Final = "tamiyo.policies"
 
 PolicyClass = Callable[[PolicyConfig], PolicyBundle]
 """A class of policies: called with a configuration, it gives a policy on the CPU in float32, uncompiled, its first
-weights drawn from torch's global generator."""
+weights drawn from torch's global generator. Constructors may not read values of their tensors: loading a checkpoint
+builds a policy on torch's meta device first, where there are none."""
 
 _ClassT = TypeVar("_ClassT", bound=PolicyClass)
 _registered: Final[dict[str, PolicyClass]] = {}
@@ -71,7 +72,14 @@ def clear_registry() -> None:
 
 
 def _offered() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    offered: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        other = offered.setdefault(point.name, point)
+        if other.value != point.value:
+            raise PolicyContractError(
+                f"policy {point.name!r} is offered twice, as {other.value} and as {point.value}: uninstall one"
+            )
+    return offered
 
 
 def _check(name: str, policy_class: object) -> None:
