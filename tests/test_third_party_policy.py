@@ -50,9 +50,6 @@ class AcmePolicy(PolicyBundleBase):
     def enable_gradient_checkpointing(self, enabled=True):
         pass
 
-    def _on_compile(self, mode):
-        pass
-
     def _read(self, features):
         out = self.network(features).float()
         return out[..., :-1], out[..., -1]
@@ -92,11 +89,12 @@ print(type(policy).__module__, result.actions.op.shape)
 save_policy(policy, "acme.safetensors")
 print(type(load_policy("acme.safetensors")).__name__)
 for wrong in (lambda: policy.get_action(torch.zeros(4, 1), masks, policy.initial_hidden(4)),
-              lambda: get_policy("acme-broken")):
+              lambda: get_policy("acme-broken"), policy.compile):
     try:
         wrong()
-    except (PolicyInputError, PolicyContractError) as error:
+    except (PolicyInputError, PolicyContractError, CompiledPolicyError) as error:
         print(type(error).__name__)
+print(policy.is_compiled)
 """
 
 
@@ -125,4 +123,6 @@ def test_a_package_of_somebody_elses(tmp_path: Path) -> None:
         "AcmePolicy",
         "PolicyInputError",
         "PolicyContractError",
+        "CompiledPolicyError",
+        "False",
     ]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from beartype import BeartypeConf, FrozenDict, beartype
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from leyline_types import (
     HISTORY_LENGTH,
@@ -63,6 +64,22 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileCounterWithBackend]:
+    """Counts the graphs that are captured, and runs them as they are: the compiler's back end takes its time."""
+    torch.compiler.reset()
+    captured = CompileCounterWithBackend("eager")
+    compile_whole = torch.compile
+
+    def capture(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        made: Callable[..., Any] = compile_whole(function, backend=captured, **options)
+        return made
+
+    monkeypatch.setattr(torch, "compile", capture)
+    yield captured
+    torch.compiler.reset()
 
 
 @pytest.fixture

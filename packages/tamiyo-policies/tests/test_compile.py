@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -67,22 +66,6 @@ def evaluate(policy: PolicyBundle, make_masks: MakeMasks, batch: int, time: int)
     torch.autograd.backward(result.log_prob.sum() + result.value.sum() + result.entropy.sum())
     gradients = [parameter.grad for parameter in policy.network.parameters() if parameter.grad is not None]
     return [result.log_prob, result.head_log_probs, result.value, result.entropy, *result.hidden, *gradients]
-
-
-@pytest.fixture
-def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileCounterWithBackend]:
-    """Counts the graphs that are captured, and runs them as they are: the compiler's back end takes its time."""
-    torch.compiler.reset()
-    captured = CompileCounterWithBackend("eager")
-    compile_whole = torch.compile
-
-    def capture(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        made: Callable[..., Any] = compile_whole(function, backend=captured, **options)
-        return made
-
-    monkeypatch.setattr(torch, "compile", capture)
-    yield captured
-    torch.compiler.reset()
 
 
 def q_values(policy: PolicyBundle, make_masks: MakeMasks, *batch: int) -> Tensor:

@@ -16,6 +16,7 @@ from leyline_types import (
     Observation,
     SeedStage,
     SlotConfig,
+    TelemetryColumns,
 )
 from tamiyo_features import extract_features, init_normalizer, normalize, update
 from tamiyo_masks import action_masks
@@ -125,6 +126,49 @@ def test_the_policy_behind_a_controller_acts_with_its_own_features_and_memory(
     assert (memory.step, later.step) == (0, 1)
     assert later.hidden.h.any()
     assert not memory.hidden.h.any()
+
+
+def test_features_with_telemetry_are_taken_from_the_observation(busy: Observation[Tensor]) -> None:
+    policy = create_policy(PolicyConfig(hidden_dim=8, telemetry=True))
+    known = torch.ones(512, len(SLOTS), dtype=torch.bool)
+    telemetry = TelemetryColumns(
+        *(known if "has" in name or name == "known" else known * 0.5 for name in TelemetryColumns._fields)
+    )
+    busy = busy._replace(telemetry=telemetry)
+    _, memory = PolicyController(policy).act(busy, PolicyController(policy).initial_memory(512))
+    features = extract_features(busy, SLOTS, telemetry=True)
+    expected = policy.get_action(features, action_masks(busy, SLOTS), policy.initial_hidden(512)).hidden
+    assert torch.equal(memory.hidden.h, expected.h)
+
+
+def test_features_are_normalised_before_they_are_rounded(busy: Observation[Tensor]) -> None:
+    policy = create_policy(PolicyConfig(hidden_dim=8, dtype=torch.bfloat16))
+    features = extract_features(busy, SLOTS)
+    state = update(init_normalizer(SLOTS), features + 1e-3 * torch.rand(features.shape))
+    controller = PolicyController(policy, normalizer=state)
+    _, memory = controller.act(busy, controller.initial_memory(512))
+    normalized = normalize(state, features).bfloat16()
+    expected = policy.get_action(normalized, action_masks(busy, SLOTS), policy.initial_hidden(512)).hidden
+    assert torch.equal(memory.hidden.h, expected.h)
+    early = normalize(state, features.bfloat16().float()).bfloat16()
+    assert not torch.equal(early, normalized)
+
+
+def test_what_a_loaded_controller_is_told(
+    policy: PolicyBundle, busy: Observation[Tensor], tmp_path: Path
+) -> None:
+    save_policy(policy, tmp_path / CHECKPOINT_NAME)
+    greedy = load_controller(tmp_path, deterministic=True)
+    expected, _ = PolicyController(policy, deterministic=True).act(busy, greedy.initial_memory(512))
+    assert same(greedy.act(busy, greedy.initial_memory(512))[0], expected)
+    rules = LegalityRules(enabled_slots=("r0c0",))
+    for name in (tmp_path, "random", "heuristic"):
+        bound = load_controller(name, rules=rules)
+        actions, _ = bound.act(busy, bound.initial_memory(512))
+        assert not actions.slot.any()
+        free = load_controller(name)
+        actions, _ = free.act(busy, free.initial_memory(512))
+        assert name == "heuristic" or actions.slot.any()
 
 
 @pytest.mark.parametrize("name", CONTROLLER_NAMES)

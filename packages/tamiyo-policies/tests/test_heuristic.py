@@ -181,6 +181,7 @@ def test_a_training_seed(observe: Observe, improvement: float, ratio: float, epo
     [
         (1.0, AlphaMode.HOLD, Rule.ADVANCE_BLENDED),
         (1.0, AlphaMode.UP, Rule.WAIT),
+        (1.0 - 5e-7, AlphaMode.HOLD, Rule.ADVANCE_BLENDED),
         (0.7, AlphaMode.HOLD, Rule.WAIT),
     ],
 )

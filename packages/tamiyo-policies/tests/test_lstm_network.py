@@ -80,6 +80,26 @@ def test_gradients_of_both_forms_agree_and_stop_at_episode_starts() -> None:
     assert gradients[0][1, :3].all()
 
 
+def test_the_layers_around_the_memory_by_hand() -> None:
+    network = make_network()
+    torch.nn.init.normal_(network.norm.weight)
+    torch.nn.init.normal_(network.norm.bias)
+    torch.nn.init.normal_(network.trunk.bias)
+    x, core = torch.randn(5, FEATURES), torch.randn(5, HIDDEN)
+    raw = x @ network.encoder.weight.T + network.encoder.bias
+    spread = (raw.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    scaled = (raw - raw.mean(1, keepdim=True)) / spread * network.norm.weight + network.norm.bias
+    encoded = network.encode(x)
+    torch.testing.assert_close(encoded, scaled.clamp_min(0.0))
+    assert (encoded == 0).any()
+    trunk = (core @ network.trunk.weight.T + network.trunk.bias).clamp_min(0.0)
+    outputs = network.decode(core)
+    logits = trunk @ network.action_head.weight.T + network.action_head.bias
+    torch.testing.assert_close(outputs.logits, logits)
+    value = trunk @ network.value_head.weight[0] + network.value_head.bias
+    torch.testing.assert_close(outputs.value, value)
+
+
 def test_initial_weights() -> None:
     network = make_network()
     for gate in (*network.weight_ih.chunk(4), *network.weight_hh.chunk(4)):

@@ -77,8 +77,8 @@ def stepper(name: str, batch: int) -> Callable[[], object]:
     return step
 
 
-def trainer(name: str, batch: int) -> Callable[[], object]:
-    """Forward and backward over whole sequences."""
+def trainer(name: str, batch: int, share: float) -> Callable[[], object]:
+    """Forward and backward over whole sequences; an episode starts at this share of the steps, if it is above 0."""
     policy = make_policy(name)
     features = torch.randn(batch, TIME, policy.feature_dim)
     if name == BARE:
@@ -90,6 +90,7 @@ def trainer(name: str, batch: int) -> Callable[[], object]:
             return bare
 
         return bare_update
+    starts = torch.rand(batch, TIME) < share if share else None
     masks = ActionMasks(*(mask[:, None].expand(-1, TIME, *mask.shape[1:]) for mask in make_masks(batch)))
     with torch.no_grad():
         distribution = policy.forward(features, masks).distribution
@@ -97,7 +98,7 @@ def trainer(name: str, batch: int) -> Callable[[], object]:
 
     def update() -> object:
         policy.network.zero_grad()
-        result = policy.evaluate_actions(features, actions, masks)
+        result = policy.evaluate_actions(features, actions, masks, episode_starts=starts)
         torch.autograd.backward(result.log_prob.sum() + result.entropy.sum() + result.value.sum())
         return result
 
@@ -122,7 +123,8 @@ def test_get_action(benchmark: BenchmarkFixture, batch: int, name: str) -> None:
 # dynamo looks at it and hides the warning in a way that "error" does not honour.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("name", [BARE, EAGER, COMPILED])
-@pytest.mark.parametrize("batch", [64])
-def test_evaluate_actions(benchmark: BenchmarkFixture, batch: int, name: str) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.04])
+def test_evaluate_actions(benchmark: BenchmarkFixture, share: float, name: str) -> None:
     table = f"Training on sequences of {TIME}, forward and backward, {HIDDEN} hidden"
-    measure(benchmark, table, f"batch of {batch}", name, trainer(name, batch))
+    row = "batch of 64" + (f", {share:.0%} of the steps start an episode" if share else "")
+    measure(benchmark, table, row, name, trainer(name, 64, share))
