@@ -56,7 +56,6 @@ class CompiledFunction(Generic[*_Ts, _T]):
         learning = tuple(weight.requires_grad for weight in self._weights) if torch.is_grad_enabled() else ()
         if learning not in self._compiled:
             self._compiled[learning] = self._compile()
-        args = tuple(map(_unshared, args))
         try:
             result = self._compiled[learning](*args)
         except FailOnRecompileLimitHit:
@@ -94,17 +93,6 @@ class CompiledFunction(Generic[*_Ts, _T]):
         }
         compiled: Any = torch.compile(own, fullgraph=True, dynamic=True, options=options)
         return cast(Callable[[*_Ts], _T], compiled)
-
-
-def _unshared(value: Any) -> Any:
-    """The tensor, named tuple of tensors or None, views copied: dynamo tells views apart by what they are views of."""
-    if isinstance(value, Tensor):
-        return value.clone(memory_format=torch.contiguous_format) if _is_shared(value) else value
-    return type(value)(*map(_unshared, value)) if value is not None and any(map(_is_shared, value)) else value
-
-
-def _is_shared(tensor: Tensor) -> bool:
-    return tensor._base is not None or not tensor.is_contiguous()
 
 
 def _guards_of_inputs(guards: Sequence[Any]) -> list[bool]:

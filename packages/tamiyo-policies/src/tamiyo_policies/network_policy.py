@@ -128,9 +128,11 @@ class NetworkPolicy(PolicyBundleBase):
     def _rows(self, tensor: Tensor) -> Tensor:
         """[batch, time, ...] as [batch * time, ...]: compiled functions then see one size instead of pairs of sizes.
 
-        In one piece, as a product of rows that lie apart may differ in the last bit.
+        In one piece, as a product of rows that lie apart may differ in the last bit; for compiled functions copied, as
+        dynamo would tell views apart by the shapes of what they are views of.
         """
-        return tensor.flatten(0, 1).contiguous()
+        rows = tensor.flatten(0, 1)
+        return rows.clone(memory_format=torch.contiguous_format) if self.is_compiled else rows.contiguous()
 
     def _save(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         """The function's result; with checkpointing, its activations are recomputed in the backward pass."""
