@@ -55,11 +55,11 @@ class CompiledFunction(Generic[*_Ts, _T]):
         # Which weights learn is part of a graph, and nothing in it asks again.
         learning = tuple(weight.requires_grad for weight in self._weights) if torch.is_grad_enabled() else ()
         if learning not in self._compiled:
-            self._compiled[learning] = self._compile()
+            self._compiled[learning] = _compile_alone(self._function, self._mode)
         try:
             result = self._compiled[learning](*args)
         except FailOnRecompileLimitHit:
-            self._compiled[learning] = self._compile()
+            self._compiled[learning] = _compile_alone(self._function, self._mode)
             result = self._compiled[learning](*args)
         except BackendCompilerFailed as error:
             if isinstance(error.inner_exception, InvalidCxxCompiler):
@@ -74,25 +74,22 @@ class CompiledFunction(Generic[*_Ts, _T]):
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return CompiledFunction, (self._function, self._weights, self._mode, self._device)
 
-    def _compile(self) -> Callable[[*_Ts], _T]:
-        """The function under a code object of its own.
 
-        By that dynamo keeps its graphs: policies that shared one would use each other's, and their number would count
-        against one limit.
-        """
-        function = self._function
+def _compile_alone(function: Callable[[*_Ts], _T], mode: CompileMode) -> Callable[[*_Ts], _T]:
+    """The function, to be compiled under a code object of its own.
 
-        def run(*args: *_Ts) -> _T:
-            return function(*args)
+    By that dynamo keeps its graphs: policies that shared one would use each other's, and their number would count
+    against one limit.
+    """
 
-        code = run.__code__.replace(co_name=f"compiled_{next(_numbers)}")
-        own: Any = FunctionType(code, run.__globals__, code.co_name, closure=run.__closure__)
-        options = {
-            **torch._inductor.list_mode_options(self._mode.value),
-            "guard_filter_fn": _guards_of_inputs,
-        }
-        compiled: Any = torch.compile(own, fullgraph=True, dynamic=True, options=options)
-        return cast(Callable[[*_Ts], _T], compiled)
+    def run(*args: *_Ts) -> _T:
+        return function(*args)
+
+    code = run.__code__.replace(co_name=f"compiled_{next(_numbers)}")
+    own: Any = FunctionType(code, run.__globals__, code.co_name, closure=run.__closure__)
+    options = {**torch._inductor.list_mode_options(mode.value), "guard_filter_fn": _guards_of_inputs}
+    compiled: Any = torch.compile(own, fullgraph=True, dynamic=True, options=options)
+    return cast(Callable[[*_Ts], _T], compiled)
 
 
 def _guards_of_inputs(guards: Sequence[Any]) -> list[bool]:
