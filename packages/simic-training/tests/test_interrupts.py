@@ -1,11 +1,20 @@
 """Signals end a run between whole steps."""
 
 import signal
+from collections.abc import Iterator
 from signal import raise_signal as send  # to this thread: two sent to the process may arrive as one
 
 import pytest
 
 from simic_training import Interrupted, InterruptGuard
+
+
+@pytest.fixture(autouse=True)
+def _python_handles_ctrl_c() -> Iterator[None]:
+    """Where the tests run in the background of a shell, SIGINT would be ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
