@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, EntryPoints
 from math import nan
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
@@ -27,6 +29,8 @@ from leyline_types import (
     head_sizes,
 )
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules that tests share
+
 # beartype knows no generic NamedTuples and no Self outside decorated classes; those it may take as they come.
 _CHECKER = ModuleType("leyline_beartype")
 _GENERICS = (FactoredActions, FactoredActions[Tensor], Observation, Observation[Tensor], Self)
@@ -41,6 +45,7 @@ with jaxtyping.install_import_hook("tamiyo_policies", f"{_CHECKER.__name__}.chec
         clear_registry,
         create_policy,
         register_builtin_policies,
+        registry,
     )
 
 torch.set_num_threads(1)
@@ -80,6 +85,17 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileCounterWithBacke
     monkeypatch.setattr(torch, "compile", capture)
     yield captured
     torch.compiler.reset()
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes these pairs of a name and what it stands for the entry points of installed packages."""
+
+    def install(*pairs: tuple[str, str]) -> None:
+        points = EntryPoints(EntryPoint(name, value, "tamiyo.policies") for name, value in pairs)
+        monkeypatch.setattr(registry, "entry_points", lambda *, group: points.select(group=group))
+
+    return install
 
 
 @pytest.fixture

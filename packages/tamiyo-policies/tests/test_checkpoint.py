@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,7 +24,6 @@ from tamiyo_policies import (
     load_checkpoint,
     load_policy,
     register_policy,
-    registry,
     save_policy,
 )
 from tamiyo_policies.checkpoint import to_bytes
@@ -294,12 +292,8 @@ def test_a_class_under_another_name_is_not_saved(tmp_path: Path) -> None:
     assert not (tmp_path / "policy").exists()
 
 
-def test_what_another_package_offers_may_be_broken(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [
-        EntryPoint("gone", "tamiyo_policies.no_such_module:Policy", "tamiyo.policies"),
-        EntryPoint("other", "tamiyo_policies:HiddenState", "tamiyo.policies"),
-    ]
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints(points).select(group=group))
+def test_what_another_package_offers_may_be_broken(saved: Path, offer: Callable[..., None]) -> None:
+    offer(("gone", "tamiyo_policies.no_such_module:Policy"), ("other", "tamiyo_policies:HiddenState"))
     for name, message in (("gone", "policy 'gone' cannot be imported"), ("other", "is no PolicyBundle")):
         save_policy(create_policy(SMALL), saved)
         forge(saved, lambda content, name=name: content.update(policy=name))  # type: ignore[misc]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up_runs import act, evaluate
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from leyline_types import FactoredActions
 from tamiyo_masks import ActionMasks
 from tamiyo_policies import (
     ActionResult,
@@ -42,30 +42,6 @@ KINDS = {
     "mlp of 3 frames": replace(COMPILED, policy="mlp", frame_stack=3),
     "mlp-q": replace(COMPILED, policy="mlp-q"),
 }
-
-
-def act(
-    policy: PolicyBundle, make_masks: MakeMasks, batch: int, *, deterministic: bool = False
-) -> ActionResult:
-    generator = torch.Generator().manual_seed(batch)
-    features = torch.randn(batch, policy.feature_dim, generator=generator)
-    masks = make_masks(batch, generator=generator)
-    hidden = policy.initial_hidden(batch)
-    return policy.get_action(features, masks, hidden, deterministic=deterministic, generator=generator)
-
-
-def evaluate(policy: PolicyBundle, make_masks: MakeMasks, batch: int, time: int) -> list[Tensor]:
-    """Results and gradients."""
-    generator = torch.Generator().manual_seed(batch)
-    features = torch.randn(batch, time, policy.feature_dim, generator=generator)
-    masks = make_masks(batch, time, generator=generator)
-    with torch.no_grad():
-        actions: FactoredActions[Tensor] = policy.forward(features, masks).distribution.mode()
-    result = policy.evaluate_actions(features, actions, masks)
-    policy.network.zero_grad()
-    torch.autograd.backward(result.log_prob.sum() + result.value.sum() + result.entropy.sum())
-    gradients = [parameter.grad for parameter in policy.network.parameters() if parameter.grad is not None]
-    return [result.log_prob, result.head_log_probs, result.value, result.entropy, *result.hidden, *gradients]
 
 
 def q_values(policy: PolicyBundle, make_masks: MakeMasks, *batch: int) -> Tensor:

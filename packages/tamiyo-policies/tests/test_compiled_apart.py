@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from made_up_runs import act, evaluate
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from leyline_types import FactoredActions, SlotConfig
+from leyline_types import SlotConfig
 from tamiyo_masks import ActionMasks
-from tamiyo_policies import ActionResult, CompileMode, PolicyBundle, PolicyConfig, create_policy
+from tamiyo_policies import CompileMode, PolicyBundle, PolicyConfig, create_policy
 
 MakeMasks = Callable[..., ActionMasks]
 
@@ -39,33 +39,9 @@ def eager_twin(policy: PolicyBundle) -> PolicyBundle:
     return create_policy(config, weights=policy.state_dict())
 
 
-def act(policy: PolicyBundle, make_masks: MakeMasks) -> ActionResult:
-    generator = torch.Generator().manual_seed(0)
-    masks = make_masks(BATCH, generator=generator, slots=len(policy.slot_config))
-    features = torch.randn(BATCH, policy.feature_dim, generator=generator)
-    return policy.get_action(features, masks, policy.initial_hidden(BATCH), generator=generator)
-
-
-def learn(
-    policy: PolicyBundle, make_masks: MakeMasks, *, starts: bool = False
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The log-probabilities of some actions, and the gradients of all outputs by name."""
-    generator = torch.Generator().manual_seed(0)
-    masks = make_masks(BATCH, TIME, generator=generator, slots=len(policy.slot_config))
-    features = torch.randn(BATCH, TIME, policy.feature_dim, generator=generator)
-    begins = torch.rand(BATCH, TIME, generator=generator) < 0.3 if starts else None
-    actions = FactoredActions(*(mask.int().argmax(-1) for mask in masks[:-1]))
-    evaluated = policy.evaluate_actions(features, actions, masks, episode_starts=begins)
-    policy.network.zero_grad()
-    loss = evaluated.value.sum() + evaluated.entropy.sum()
-    torch.autograd.backward(loss)
-    named = policy.network.named_parameters()
-    return evaluated.value.detach(), {name: each.grad for name, each in named if each.grad is not None}
-
-
 def assert_learns_like(policy: PolicyBundle, other: PolicyBundle, make_masks: MakeMasks) -> None:
-    for starts in (False, True):
-        ours, theirs = (learn(each, make_masks, starts=starts) for each in (policy, other))
+    for resets in (False, True):
+        ours, theirs = (evaluate(each, make_masks, BATCH, TIME, resets=resets) for each in (policy, other))
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
@@ -75,7 +51,7 @@ def test_policies_of_other_widths_and_slots(make_masks: MakeMasks, name: str) ->
         config = replace(SMALL, policy=name, hidden_dim=width, slot_config=SlotConfig.for_grid(1, slots))
         policy = create_policy(config)
         twin = eager_twin(policy)
-        torch.testing.assert_close(act(policy, make_masks).value, act(twin, make_masks).value)
+        torch.testing.assert_close(act(policy, make_masks, BATCH).value, act(twin, make_masks, BATCH).value)
         assert_learns_like(policy, twin, make_masks)
 
 
@@ -83,7 +59,9 @@ def test_policies_of_other_widths_and_slots(make_masks: MakeMasks, name: str) ->
 def test_more_policies_than_a_function_may_have_graphs(make_masks: MakeMasks) -> None:
     for slots in range(1, FEW_GRAPHS + 2):
         policy = create_policy(replace(SMALL, policy="mlp", slot_config=SlotConfig.for_grid(1, slots)))
-        torch.testing.assert_close(act(policy, make_masks).value, act(eager_twin(policy), make_masks).value)
+        torch.testing.assert_close(
+            act(policy, make_masks, BATCH).value, act(eager_twin(policy), make_masks, BATCH).value
+        )
 
 
 @pytest.mark.parametrize("name", ["lstm", "mlp", "mlp-q"])
@@ -103,7 +81,7 @@ def test_frozen_weights_learn_again_when_thawed(make_masks: MakeMasks, name: str
 def test_without_gradients_first(make_masks: MakeMasks) -> None:
     policy = create_policy(SMALL)
     with torch.no_grad(), pytest.raises(RuntimeError, match="does not require grad"):
-        learn(policy, make_masks)
+        evaluate(policy, make_masks, BATCH, TIME)
     assert_learns_like(policy, eager_twin(policy), make_masks)
 
 
@@ -148,13 +126,13 @@ def test_a_copy_has_weights_of_its_own(
     make_masks: MakeMasks, name: str, mode: CompileMode, duplicate: Callable[[PolicyBundle], PolicyBundle]
 ) -> None:
     policy = create_policy(replace(SMALL, policy=name, compile_mode=mode))
-    before = act(policy, make_masks)
+    before = act(policy, make_masks, BATCH)
     twin = duplicate(policy)
     assert twin.config == policy.config
-    assert torch.equal(act(twin, make_masks).value, before.value)
+    assert torch.equal(act(twin, make_masks, BATCH).value, before.value)
     with torch.no_grad():
         for weight in twin.network.parameters():
             weight.mul_(1.5)
-    assert not torch.equal(act(twin, make_masks).value, before.value)
-    assert torch.equal(act(policy, make_masks).value, before.value)
+    assert not torch.equal(act(twin, make_masks, BATCH).value, before.value)
+    assert torch.equal(act(policy, make_masks, BATCH).value, before.value)
     assert_learns_like(twin, eager_twin(twin), make_masks)

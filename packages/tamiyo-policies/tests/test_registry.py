@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint, EntryPoints
+from collections.abc import Callable
 
 import pytest
 
@@ -18,7 +18,6 @@ from tamiyo_policies import (
     list_policies,
     register_builtin_policies,
     register_policy,
-    registry,
 )
 
 BUILTIN = ("lstm", "mlp", "mlp-q")
@@ -126,12 +125,8 @@ def test_a_class_without_signature_is_refused() -> None:
         register_policy("other")(Other)  # type: ignore[type-var]  # that is the point
 
 
-def test_one_name_offered_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = EntryPoint("dup", "tamiyo_policies.mlp_bundle:MLPPolicy", "tamiyo.policies")
-    two = EntryPoint("dup", "tamiyo_policies.lstm_bundle:LSTMPolicy", "tamiyo.policies")
-    monkeypatch.setattr(
-        registry, "entry_points", lambda *, group: EntryPoints([one, two]).select(group=group)
-    )
+def test_one_name_offered_twice(offer: Callable[..., None]) -> None:
+    offer(("dup", "tamiyo_policies.mlp_bundle:MLPPolicy"), ("dup", "tamiyo_policies.lstm_bundle:LSTMPolicy"))
     with pytest.raises(PolicyContractError, match=r"policy 'dup' is offered twice, as .*MLPPolicy and as"):
         get_policy("dup")
 
@@ -148,15 +143,12 @@ def test_what_is_no_class_is_refused() -> None:
         register_policy("function")(lambda config: create_policy(config))
 
 
-def test_entry_points_are_found_by_name_and_imported_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered = EntryPoints(
-        [
-            EntryPoint("theirs", "tamiyo_policies.lstm_bundle:LSTMPolicy", "tamiyo.policies"),
-            EntryPoint("broken", "tamiyo_policies.no_such_module:Policy", "tamiyo.policies"),
-            EntryPoint("other", "tamiyo_policies:HiddenState", "tamiyo.policies"),
-        ]
+def test_entry_points_are_found_by_name_and_imported_when_asked_for(offer: Callable[..., None]) -> None:
+    offer(
+        ("theirs", "tamiyo_policies.lstm_bundle:LSTMPolicy"),
+        ("broken", "tamiyo_policies.no_such_module:Policy"),
+        ("other", "tamiyo_policies:HiddenState"),
     )
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: offered.select(group=group))
     assert list_policies() == ("broken", *BUILTIN, "other", "theirs")
     assert get_policy("theirs") is LSTMPolicy
     with pytest.raises(ModuleNotFoundError):

@@ -88,10 +88,7 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         self._spec().features(features, (2, 3))
         if hidden is not None and torch.is_grad_enabled():
             check_trainable(hidden)
-        state = self._sequence_state(features, masks, hidden, episode_starts)
-        return self._on_forward(
-            ordinary(features), ActionMasks(*map(ordinary, masks)), state, ordinary(episode_starts)
-        )
+        return self._on_forward(*self._sequence(features, masks, hidden, episode_starts))
 
     @final
     def evaluate_actions(
@@ -109,14 +106,8 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         spec.actions(actions, features.shape[:-1])
         if hidden is not None and not torch.is_inference_mode_enabled():
             check_trainable(hidden)
-        state = self._sequence_state(features, masks, hidden, episode_starts)
-        return self._on_evaluate(
-            ordinary(features),
-            FactoredActions(*map(ordinary, actions)),
-            ActionMasks(*map(ordinary, masks)),
-            state,
-            ordinary(episode_starts),
-        )
+        features, masks, state, starts = self._sequence(features, masks, hidden, episode_starts)
+        return self._on_evaluate(features, FactoredActions(*map(ordinary, actions)), masks, state, starts)
 
     @final
     def get_q_values(
@@ -132,10 +123,7 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         self._spec().features(features, (2, 3))
         if hidden is not None and torch.is_grad_enabled():
             check_trainable(hidden)
-        state = self._sequence_state(features, masks, hidden, episode_starts)
-        return self._on_q_values(
-            ordinary(features), ActionMasks(*map(ordinary, masks)), state, episode_starts
-        )
+        return self._on_q_values(*self._sequence(features, masks, hidden, episode_starts))
 
     @final
     def sync_from(self, source: PolicyBundle, *, tau: float = 1.0) -> None:
@@ -216,19 +204,23 @@ class PolicyBundleBase(PlacedPolicy, ABC):
                 self._settled_spec = spec
         return spec
 
-    def _sequence_state(
+    def _sequence(
         self,
         features: Tensor,
         masks: ActionMasks,
         hidden: HiddenState | None,
         episode_starts: Tensor | None,
-    ) -> HiddenState:
-        """The state to start from, all inputs besides the features having been checked."""
+    ) -> tuple[Tensor, ActionMasks, HiddenState, Tensor | None]:
+        """The inputs, as autograd can keep them, and the state to start from, all but the features being checked."""
         spec = self._spec()
         spec.masks(masks, features.shape[:-1])
         if episode_starts is not None:
             spec.episode_starts(episode_starts, features.shape[:-1])
-        if hidden is None:
-            return self._zero_state(features.shape[0])
-        spec.hidden(hidden, features.shape[0])
-        return hidden
+        if hidden is not None:
+            spec.hidden(hidden, features.shape[0])
+        return (
+            ordinary(features),
+            ActionMasks(*map(ordinary, masks)),
+            self._zero_state(features.shape[0]) if hidden is None else hidden,
+            ordinary(episode_starts),
+        )

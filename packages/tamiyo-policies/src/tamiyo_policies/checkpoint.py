@@ -25,7 +25,7 @@ from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.errors import CheckpointError, PolicyContractError, UnknownPolicyError
 from tamiyo_policies.factory import create_policy
 from tamiyo_policies.protocol import PolicyBundle
-from tamiyo_policies.registry import get_policy, list_policies
+from tamiyo_policies.registry import get_policy, registered_policy
 
 _METADATA: Final = "tamiyo"
 _NORMALIZER: Final = "normalizer:"  # before the names of its tensors, beside those of the policy
@@ -56,10 +56,8 @@ def save_policy(
         OSError: the folder is missing or cannot be written to.
     """
     kind = bundle.config.policy
-    if kind in list_policies() and get_policy(kind) is not type(bundle):
-        raise CheckpointError(
-            f"{type(bundle)} whose config names policy {kind!r} would come back as {get_policy(kind)}"
-        )
+    if (due := registered_policy(kind)) not in (None, type(bundle)):
+        raise CheckpointError(f"{type(bundle)} whose config names policy {kind!r} would come back as {due}")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.state_dict().items()}
     if normalizer is not None:
         if not fits_schema(normalizer, bundle.config.schema):

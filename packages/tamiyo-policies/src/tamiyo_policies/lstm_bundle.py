@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leyline_types import head_sizes
-from tamiyo_policies.compiled import CompiledFunction
 from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.lstm_network import LSTMNetwork
@@ -46,7 +45,7 @@ class LSTMPolicy(NetworkPolicy):
 
     def _on_compile(self, mode: CompileMode) -> None:
         super()._on_compile(mode)
-        self._encode = CompiledFunction(self._encode, list(self._lstm.parameters()), mode, self.device)
+        self._encode = self._compiled(self._encode, mode)
 
     def _unroll(
         self,

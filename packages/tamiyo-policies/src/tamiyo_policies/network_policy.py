@@ -45,9 +45,12 @@ class NetworkPolicy(PolicyBundleBase):
         self._checkpointing = enabled
 
     def _on_compile(self, mode: CompileMode) -> None:
-        weights = list(self._net.parameters())
-        self._act = CompiledFunction(self._act, weights, mode, self.device)
-        self._score = CompiledFunction(self._score, weights, mode, self.device)
+        self._act = self._compiled(self._act, mode)
+        self._score = self._compiled(self._score, mode)
+
+    def _compiled(self, function: Callable[[*_Ts], _T], mode: CompileMode) -> Callable[[*_Ts], _T]:
+        """A function of the network, compiled."""
+        return CompiledFunction(function, list(self._net.parameters()), mode, self.device)
 
     def _on_act(
         self,

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from leyline_types import head_sizes
 from tamiyo_masks import ActionMasks
-from tamiyo_policies.compiled import CompiledFunction
 from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.framed_policy import FramedPolicy
 from tamiyo_policies.frames import FrameStack
@@ -63,7 +62,7 @@ class MLPQPolicy(FramedPolicy):
 
     def _on_compile(self, mode: CompileMode) -> None:
         super()._on_compile(mode)
-        self._values = CompiledFunction(self._values, list(self._critics.parameters()), mode, self.device)
+        self._values = self._compiled(self._values, mode)
 
     def _on_q_values(
         self,

@@ -5,7 +5,7 @@ and checked when it is first asked for.
 """
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Final, TypeVar, cast
 
 from tamiyo_policies.config import PolicyConfig
@@ -50,36 +50,37 @@ def get_policy(name: str) -> PolicyClass:
 
     Raises:
         UnknownPolicyError: there is none; lists those that exist.
-        PolicyContractError: an installed package offers something else than a `PolicyBundle`.
+        PolicyContractError: an installed package offers something else than a `PolicyBundle`, or two offer one each.
     """
     if name not in _registered:
-        found = _offered().get(name)
-        if found is None:
+        offered = {
+            point.value: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name
+        }
+        if not offered:
             known = ", ".join(list_policies()) or "none (register_builtin_policies() adds the built-in ones)"
             raise UnknownPolicyError(f"policy {name!r} is unknown; policies are {known}")
+        if len(offered) > 1:
+            raise PolicyContractError(
+                f"policy {name!r} is offered twice, as {' and as '.join(offered)}: uninstall one"
+            )
+        (found,) = offered.values()
         register_policy(name)(cast(PolicyClass, found.load()))
     return _registered[name]
 
 
 def list_policies() -> tuple[str, ...]:
     """Names of all policies registered or offered by installed packages, sorted. Imports none of them."""
-    return tuple(sorted(_registered.keys() | _offered().keys()))
+    return tuple(sorted(_registered.keys() | entry_points(group=ENTRY_POINT_GROUP).names))
+
+
+def registered_policy(name: str) -> PolicyClass | None:
+    """The class registered under this name; what installed packages offer is not looked at."""
+    return _registered.get(name)
 
 
 def clear_registry() -> None:
     """Forget every registration. What installed packages offer can still be found."""
     _registered.clear()
-
-
-def _offered() -> dict[str, EntryPoint]:
-    offered: dict[str, EntryPoint] = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        other = offered.setdefault(point.name, point)
-        if other.value != point.value:
-            raise PolicyContractError(
-                f"policy {point.name!r} is offered twice, as {other.value} and as {point.value}: uninstall one"
-            )
-    return offered
 
 
 def _check(name: str, policy_class: object) -> None:

@@ -5,14 +5,11 @@ Two more inputs mark those steps; their weights open or shut the gates beyond an
 call of the kernel does it all, where cutting the batch at each start would need a call for nearly every step.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-MARKS: Final = 2
-"""Inputs that mark a step: one that it resets, one that it holds."""
 
 
 class Stretched(NamedTuple):
