@@ -35,10 +35,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """Strict mypy, package by package, sources and tests."""
+    """Strict mypy, package by package: sources, tests and examples."""
     sync(session, "--group", "typecheck")
     for package in PACKAGES:
-        session.run("mypy", str(package / "src"), str(package / "tests"))
+        folders = [package / name for name in ("src", "tests", "examples")]
+        session.run("mypy", *(str(folder) for folder in folders if folder.exists()))
     for path in ("noxfile.py", "tools", "tests"):
         session.run("mypy", path)
 

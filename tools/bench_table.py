@@ -29,6 +29,7 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
                 "median_s": each["stats"]["median"],
                 "iqr_s": each["stats"]["iqr"],
                 "calls": each["stats"]["rounds"] * each["stats"]["iterations"],
+                **({"bytes": each["extra_info"]["bytes"]} if "bytes" in each["extra_info"] else {}),
             }
             for each in raw["benchmarks"]
         ],
@@ -36,7 +37,10 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def render_tables(figures: dict[str, Any]) -> str:
-    """The medians as Markdown, a table after the other; columns after the first also as ratios to that one."""
+    """The medians as Markdown, a table after the other; columns after the first also as ratios to that one.
+
+    Results that measure memory show their bytes instead, without ratios.
+    """
     results = figures["results"]
     titles = dict.fromkeys(each["table"] for each in results)
     tables = [_render([each for each in results if each["table"] == title], title) for title in titles]
@@ -46,13 +50,19 @@ def render_tables(figures: dict[str, Any]) -> str:
 
 def _render(results: list[dict[str, Any]], title: str) -> str:
     columns = list(dict.fromkeys(each["column"] for each in results))
+    sizes = {(each["row"], each["column"]): each["bytes"] for each in results if "bytes" in each}
     medians = {(each["row"], each["column"]): each["median_s"] for each in results}
     lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for row in dict.fromkeys(each["row"] for each in results):
         reference = medians[row, columns[0]]
-        cells = [_time(reference)]
-        for column in columns[1:]:
-            cells.append(f"{_time(medians[row, column])} ({_ratio(reference / medians[row, column])})")
+        cells = []
+        for column in columns:
+            if sizes:
+                cells.append(f"{sizes[row, column] / 1024:.3g} KiB")
+            elif column == columns[0]:
+                cells.append(_time(reference))
+            else:
+                cells.append(f"{_time(medians[row, column])} ({_ratio(reference / medians[row, column])})")
         lines.append(f"| {row} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

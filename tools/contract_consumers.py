@@ -96,9 +96,11 @@ def _policy_heads(schema: ObservationSchema) -> Iterator[str]:
 
 def _blueprints() -> Iterator[str]:
     for topology in Topology:
-        for blueprint in built_blueprints(topology):
-            if blueprint not in germinable_blueprints(topology):
-                yield f"{blueprint!s}: kasmina_hosts builds it for {topology}, where leyline_types never germinates it"
+        built, germinable = built_blueprints(topology), germinable_blueprints(topology)
+        for blueprint in sorted({*built} - {*germinable}):
+            yield f"{blueprint!s}: kasmina_hosts builds it for {topology}, where leyline_types never germinates it"
+        for blueprint in sorted({*germinable} - {*built}):
+            yield f"{blueprint!s}: leyline_types germinates it for {topology}, where kasmina_hosts has no module for it"
 
 
 def _observations(slots: SlotConfig, num_envs: int) -> Observation[Tensor]:

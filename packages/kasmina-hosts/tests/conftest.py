@@ -1,10 +1,15 @@
-"""Real digits, one thread, and actions in words."""
+"""Real digits, one thread, and the modules that tests share."""
+
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
 from kasmina_hosts import DigitsTask
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules that tests share
 
 settings.register_profile("tensors", deadline=None)
 settings.load_profile("tensors")

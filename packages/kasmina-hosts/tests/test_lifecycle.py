@@ -1,16 +1,15 @@
-"""The life of a seed: a script from germination to the end, every gate, every refusal, and random lives."""
+"""The life of a seed: a script from germination to the end, every gate, every refusal, every ramp."""
 
 import dataclasses
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kasmina_hosts import GateInputs, Gates, Lifecycle, SlotRules, apply_actions, empty_lifecycle, tick
 from kasmina_hosts.actions import Applied
 from leyline_types import (
     AlphaAlgorithm,
+    AlphaCurveAction,
     AlphaMode,
     AlphaSpeedAction,
     AlphaTargetAction,
@@ -23,8 +22,6 @@ from leyline_types import (
     SeedStage,
     SlotConfig,
     TempoAction,
-    can_transition,
-    head_sizes,
 )
 
 SLOTS = SlotConfig.default()
@@ -135,14 +132,16 @@ def test_gates_open_at_their_marks() -> None:
     assert act(live(*HELD), FOSSILIZE, measured(contribution=1.0)).took_effect.all()
 
 
-def test_instant_prune_and_cooldown() -> None:
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_instant_prune_and_cooldown(epochs: int) -> None:
+    gates = Gates(embargo_epochs=epochs)
     state = live(*HELD, PRUNE)
     stages = [stage(state)]
     assert float(state.alpha[0, 1]) == 0.0
-    for _ in range(7):
-        state = live(WAIT, state=state)
+    for _ in range(epochs + 2):
+        state = tick(state, gates, state.alpha)
         stages.append(stage(state))
-    embargo = [SeedStage.EMBARGOED] * 5
+    embargo = [SeedStage.EMBARGOED] * epochs
     assert stages == [SeedStage.PRUNED, *embargo, SeedStage.RESETTING, SeedStage.DORMANT]
     assert same(state, empty_lifecycle(1, 3))
 
@@ -157,6 +156,40 @@ def test_slow_prune_runs_alpha_down_first() -> None:
         alphas.append(float(state.alpha[0, 1]))
     assert alphas[0] > alphas[1] > alphas[2] == 0.0
     assert stage(state) is SeedStage.PRUNED
+
+
+@pytest.mark.parametrize("tempo", list(TempoAction))
+def test_the_first_rise_lasts_as_long_as_its_tempo(tempo: TempoAction) -> None:
+    state = live(dataclasses.replace(GERMINATE, tempo=tempo), *TRAINED[1:], ADVANCE)
+    assert epochs_of_ramp(state) == [True] * (tempo.epochs - 1) + [False]
+
+
+@pytest.mark.parametrize("curve", list(AlphaCurveAction))
+@pytest.mark.parametrize("speed", list(AlphaSpeedAction)[1:])
+@pytest.mark.parametrize("target", [AlphaTargetAction.HALF, AlphaTargetAction.FULL, None])
+def test_a_later_change_lasts_as_long_as_its_speed(
+    target: AlphaTargetAction | None, speed: AlphaSpeedAction, curve: AlphaCurveAction
+) -> None:
+    """Up, down, and (None) down to the end of the seed."""
+    action = FactoredAction(LifecycleOp.PRUNE, "r0c1", alpha_speed=speed, alpha_curve=curve)
+    if target is not None:
+        action = dataclasses.replace(
+            action, op=LifecycleOp.SET_ALPHA_TARGET, style=GERMINATE.style, alpha_target=target
+        )
+    state = live(*HELD, action)
+    assert epochs_of_ramp(state) == [True] * (speed.steps - 1) + [False]
+    end = live(*[WAIT] * (speed.steps - 1), state=state)
+    assert end.alpha[0, 1] == torch.tensor(0.0 if target is None else target.target)
+    assert stage(end) is (SeedStage.PRUNED if target is None else SeedStage.BLENDING)
+
+
+def epochs_of_ramp(state: Lifecycle) -> list[bool]:
+    """Whether alpha still moves, now and after every further epoch until it rests."""
+    moves = [bool(state.alpha_mode[0, 1] != AlphaMode.HOLD)]
+    while moves[-1]:
+        state = live(WAIT, state=state)
+        moves.append(bool(state.alpha_mode[0, 1] != AlphaMode.HOLD))
+    return moves
 
 
 def test_a_seed_without_alpha_is_pruned_at_once() -> None:
@@ -211,36 +244,6 @@ def test_legality_beyond_the_stage() -> None:
     assert not act(rising, PRUNE).legal.any()
     override = RULES._replace(rules=LegalityRules(allow_governor_override=True))
     assert act(rising, PRUNE, rules=override).legal.all()
-
-
-@given(st.integers(0, 2**31))
-def test_random_lives_follow_the_transition_table(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    hosts, sizes = 6, head_sizes(SLOTS)
-    state = empty_lifecycle(hosts, 3)
-    gates = Gates(min_training_epochs=1, embargo_epochs=2)
-    for _ in range(25):
-        actions = FactoredActions(*(torch.randint(0, size, (hosts,), generator=generator) for size in sizes))
-        inputs = GateInputs(*(torch.randn(hosts, 3, generator=generator) * 3 for _ in range(3)))
-        applied = apply_actions(state, actions, RULES, gates, inputs)
-        idle = ~applied.took_effect | (actions.op == LifecycleOp.WAIT)
-        for before, after in zip(state, applied.state, strict=True):
-            assert torch.equal(before[idle], after[idle])
-        assert not (applied.took_effect & ~applied.legal).any()
-        ticked = tick(applied.state, gates, state.alpha)
-        for old, new in ((state, applied.state), (applied.state, ticked)):
-            for source, target in zip(
-                old.stage.flatten().tolist(), new.stage.flatten().tolist(), strict=True
-            ):
-                assert source == target or can_transition(SeedStage(source), SeedStage(target))
-        state = ticked
-        assert (state.alpha >= 0).all()
-        assert (state.alpha <= 1).all()
-        assert not state.alpha[~state.live].any()
-        resting = state.alpha_mode == AlphaMode.HOLD
-        assert torch.equal(state.steps_done[resting], state.steps_total[resting])
-        blended = (state.stage == SeedStage.HOLDING) | (state.stage == SeedStage.FOSSILIZED)
-        assert torch.equal(state.alpha[resting & blended], state.alpha_target[resting & blended])
 
 
 def test_gates_scale_with_the_episode() -> None:

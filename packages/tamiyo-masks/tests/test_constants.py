@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tamiyo_masks.constants import keep
+from tamiyo_masks.constants import constant_when_compiled, keep
 
 
 def test_a_first_call_inside_a_transform_keeps_an_ordinary_tensor() -> None:
@@ -28,3 +28,14 @@ def test_made_once() -> None:
     cache: dict[str, Tensor] = {}
     first = keep(cache, "ones", lambda: torch.ones(3))
     assert keep(cache, "ones", lambda: torch.zeros(3)) is first
+
+
+def test_the_mark_of_constants_is_torch_s_own() -> None:
+    def ours() -> int:
+        return 1
+
+    def theirs() -> int:
+        return 1
+
+    assert constant_when_compiled(ours) is ours
+    assert ours.__dict__ == torch.compiler.assume_constant_result(theirs).__dict__ != {}

@@ -1,5 +1,7 @@
 """From a configuration to a policy: validated, reproducible, in the right order."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -125,3 +127,16 @@ def test_impossible_configuration(field: str, value: object, message: str) -> No
 @pytest.mark.usefixtures("unchecked")
 def test_compile_mode_may_be_spelt() -> None:
     assert PolicyConfig(compile_mode="max-autotune").compile_mode is CompileMode.MAX_AUTOTUNE  # type: ignore[arg-type]
+
+
+def test_no_process_that_compiles_nothing_imports_the_compiler() -> None:
+    """It takes longer than everything else."""
+    code = """
+import sys, torch
+import tamiyo_policies as policies
+policies.register_builtin_policies()
+policy = policies.create_policy(policies.PolicyConfig())
+print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -2,39 +2,49 @@
 
 from kasmina_hosts.actions import Applied, SlotRules, apply_actions, is_legal
 from kasmina_hosts.alpha import ramp, ramp_progress
+from kasmina_hosts.arrays import ArrayTask
 from kasmina_hosts.blending import Gate, blend, incubate
-from kasmina_hosts.blueprints import (
-    ConvLightSeed,
-    NormSeed,
-    UnbuiltBlueprintError,
-    build_blueprint,
-    built_blueprints,
-)
+from kasmina_hosts.blueprints import build_blueprint, built_blueprints
 from kasmina_hosts.config import HostConfig
+from kasmina_hosts.digits import DigitsTask
+from kasmina_hosts.episode import DivergedHostError
+from kasmina_hosts.family import DigitsFamily, FamilyMember
 from kasmina_hosts.gates import GateInputs, Gates
+from kasmina_hosts.grower import Grower, GrowthStep
 from kasmina_hosts.grown import GrownSeed
 from kasmina_hosts.host import build_host, host_slots
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle, tick
-from kasmina_hosts.population import DivergedHostError, HostPopulation, StepOutcome
-from kasmina_hosts.tasks import DigitsTask, Split
+from kasmina_hosts.population import HostPopulation, StepOutcome
+from kasmina_hosts.saving import StateError
+from kasmina_hosts.seed_optimizer import OptimizerError
+from kasmina_hosts.seed_slot import GrownLayer
+from kasmina_hosts.slotted_model import SlotError
+from kasmina_hosts.tasks import Split, Task
 
 __all__ = [
     "Applied",
-    "ConvLightSeed",
+    "ArrayTask",
+    "DigitsFamily",
     "DigitsTask",
     "DivergedHostError",
+    "FamilyMember",
     "Gate",
     "GateInputs",
     "Gates",
+    "Grower",
+    "GrownLayer",
     "GrownSeed",
+    "GrowthStep",
     "HostConfig",
     "HostPopulation",
     "Lifecycle",
-    "NormSeed",
+    "OptimizerError",
+    "SlotError",
     "SlotRules",
     "Split",
+    "StateError",
     "StepOutcome",
-    "UnbuiltBlueprintError",
+    "Task",
     "apply_actions",
     "blend",
     "build_blueprint",

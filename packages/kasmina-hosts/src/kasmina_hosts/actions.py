@@ -22,7 +22,10 @@ from leyline_types import (
     LegalityRules,
     LifecycleOp,
     SeedStage,
+    SlotConfig,
+    TaskConfig,
     TempoAction,
+    head_sizes,
 )
 
 _FIRST_CURVES = {
@@ -46,6 +49,26 @@ class SlotRules(NamedTuple):
     capacity: int
     blueprints: tuple[BlueprintAction, ...]
     rules: LegalityRules
+
+    @classmethod
+    def of(cls, rules: LegalityRules, slot_config: SlotConfig, task: TaskConfig) -> "SlotRules":
+        """What these rules mean for networks with such slots on such a task.
+
+        Raises:
+            ValueError: `rules` enables a slot that there is not, or no blueprint that fits the task's topology.
+        """
+        enabled = [slot_config.index(slot_id) for slot_id in rules.enabled_slots or slot_config]
+        blueprints = rules.blueprints(task.topology)
+        if not blueprints:
+            raise ValueError(
+                f"`enabled_blueprints` of the rules hold none that fits a {task.topology} network"
+            )
+        return cls(
+            enabled=torch.isin(torch.arange(len(slot_config)), torch.tensor(enabled)),
+            capacity=task.seed_capacity(len(slot_config)),
+            blueprints=blueprints,
+            rules=rules,
+        )
 
 
 class Applied(NamedTuple):
@@ -85,6 +108,19 @@ def is_legal(state: Lifecycle, actions: FactoredActions[Tensor], slots: SlotRule
             fits = fits & has_capacity & torch.isin(actions.blueprint, torch.tensor(slots.blueprints))
         legal = legal | ((actions.op == op) & fits)
     return legal
+
+
+def check_actions(actions: FactoredActions[Tensor], slot_config: SlotConfig, num_hosts: int) -> None:
+    """That there is one action for each host, every index within its head.
+
+    Raises:
+        ValueError: it names the head, what it holds and what was expected.
+    """
+    for name, size, head in zip(actions._fields, head_sizes(slot_config), actions, strict=True):
+        if head.shape != (num_hosts,):
+            raise ValueError(f"head {name!r} has shape {tuple(head.shape)}, there are {num_hosts} hosts")
+        if head.min() < 0 or head.max() >= size:
+            raise ValueError(f"head {name!r} has {size} choices, got {int(head.min())} to {int(head.max())}")
 
 
 def apply_actions(

@@ -9,20 +9,27 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from leyline_types import AlphaAlgorithm
+from leyline_types import AlphaAlgorithm, Topology
 
 
 @final
 class Gate(nn.Module):
-    """sigmoid(w . mean(x) + b), one number per sample: how far a gated seed is let in. C + 1 parameters."""
+    """sigmoid(w . mean(x) + b), one number per sample: how far a gated seed is let in. C + 1 parameters.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: C of [batch, C, H, W] (cnn) or D of [batch, token, D] (transformer).
+        topology: which of the two.
+    """
+
+    def __init__(self, channels: int, topology: Topology) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, 1)
+        self.pooled_axes = (-2, -1) if topology is Topology.CNN else (-2,)
 
-    def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 1 1"]:
-        """From activations [batch, C, H, W]."""
-        return torch.sigmoid(self.linear(x.mean(dim=(-2, -1))))[..., None, None]
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *one"]:
+        """From activations to [batch, 1, ...]."""
+        share: Tensor = self.linear(x.mean(dim=self.pooled_axes)).sigmoid()
+        return share.reshape(-1, *[1] * (x.dim() - 1))
 
 
 def incubate(h: Float[Tensor, "*shape"], s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -34,35 +41,45 @@ def incubate(h: Float[Tensor, "*shape"], s: Float[Tensor, "*shape"]) -> Float[Te
 
 
 def blend(
-    h: Float[Tensor, "host *shape"],
-    s: Float[Tensor, "host *shape"],
-    gate: Float[Tensor, "host *shape"],
-    alpha: Float[Tensor, " host"],
-    algorithm: Int[Tensor, " host"],
-) -> Float[Tensor, "host *shape"]:
-    """Each host's activation with its seed blended in by its own algorithm; exactly h where alpha is 0.
+    h: Float[Tensor, "*shape"],
+    s: Float[Tensor, "*shape"],
+    gate: Float[Tensor, "*#shape"],
+    alpha: Float[Tensor, "*#shape"] | float,
+    algorithm: AlphaAlgorithm,
+) -> Float[Tensor, "*shape"]:
+    """The activation with the seed blended in; exactly h where alpha is 0.
 
     ADD h + alpha (s - h);  MULTIPLY h (1 + alpha tanh(s - h));  GATE h + alpha gate (s - h)
+
+    Args:
+        gate: of `Gate`; looked at by GATE alone.
     """
-
-    def each(column: Tensor) -> Tensor:
-        return column.reshape(-1, *[1] * (h.dim() - 1))
-
-    difference = s - h
-    multiplied = h * (1 + each(alpha) * difference.tanh())
-    share = torch.where(each(algorithm == AlphaAlgorithm.GATE), gate, 1.0)
-    added = h + each(alpha) * share * difference
-    return torch.where(each(algorithm == AlphaAlgorithm.MULTIPLY), multiplied, added)
+    match algorithm:
+        case AlphaAlgorithm.ADD:
+            return h + alpha * (s - h)
+        case AlphaAlgorithm.MULTIPLY:
+            return h * (1 + alpha * (s - h).tanh())
+        case AlphaAlgorithm.GATE:
+            return h + alpha * gate * (s - h)
 
 
-def joined(
+def blend_each(
     h: Float[Tensor, "host *shape"],
     s: Float[Tensor, "host *shape"],
     gate: Float[Tensor, "host *shape"],
     alpha: Float[Tensor, " host"],
     algorithm: Int[Tensor, " host"],
-    incubating: Bool[Tensor, " host"],
+    kinds: tuple[AlphaAlgorithm, ...],
 ) -> Float[Tensor, "host *shape"]:
-    """`incubate` where the seed is still in training, `blend` elsewhere."""
-    chosen = incubating.reshape(-1, *[1] * (h.dim() - 1))
-    return torch.where(chosen, incubate(h, s), blend(h, s, gate, alpha, algorithm))
+    """`blend`, each host by its own algorithm; `kinds` are those that occur."""
+    blended = blend(h, s, gate, each(alpha, h), kinds[0])
+    for kind in kinds[1:]:
+        blended = torch.where(each(algorithm == kind, h), blend(h, s, gate, each(alpha, h), kind), blended)
+    return blended
+
+
+def each(
+    column: Bool[Tensor, " host"] | Float[Tensor, " host"], like: Float[Tensor, "host *shape"]
+) -> Tensor:
+    """One value per host, [host, 1, 1, ...], in as many dimensions as `like`."""
+    return column.reshape(-1, *[1] * (like.dim() - 1))

@@ -1,59 +1,39 @@
-"""The default host: a small convolutional network with a slot after each of its three stages."""
+"""The hosts' own networks: a chain of parts, with a slot after each but the last."""
 
-from typing import final
+from torch import nn
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from kasmina_hosts.config import HostConfig
+from kasmina_hosts.conv_host import conv_parts
+from kasmina_hosts.vit_host import vit_parts
+from leyline_types import InjectionSpec, Topology
 
-from leyline_types import InjectionSpec
-
-
-@final
-class ConvStage(nn.Module):
-    """relu(conv3x3(x) + b); with stride 2 at half the height and width."""
-
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, stride=stride, bias=False)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
-
-    def forward(
-        self, x: Float[Tensor, "batch channel height width"]
-    ) -> Float[Tensor, "batch width rows columns"]:
-        """From activations [batch, in_channels, H, W]."""
-        activation: Tensor = (self.conv(x) + self.bias[:, None, None]).relu()
-        return activation
+NUM_SLOTS = 3
 
 
-@final
-class PooledHead(nn.Module):
-    """Class logits from each channel's mean: the narrow host has little to go by, which leaves room to grow."""
+def build_host(config: HostConfig, image_shape: tuple[int, int, int], num_classes: int) -> list[nn.Module]:
+    """The parts of a host, in order; the slots follow the first three.
 
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, num_classes)
+    Args:
+        image_shape: (C, H, W).
 
-    def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch num_classes"]:
-        """From activations [batch, C, H, W]."""
-        logits: Tensor = self.linear(x.mean(dim=(-2, -1)))
-        return logits
-
-
-def build_host(width: int, num_classes: int) -> list[nn.Module]:
-    """The parts of a host for 8 x 8 images of one channel, in order: three stages, each followed by a slot; a head."""
-    return [
-        ConvStage(1, width, stride=2),
-        ConvStage(width, width, stride=1),
-        ConvStage(width, width, stride=1),
-        PooledHead(width, num_classes),
-    ]
+    Raises:
+        ValueError: a transformer's patches do not tile the image.
+    """
+    match config.topology:
+        case Topology.CNN:
+            return conv_parts(image_shape[0], config.width, num_classes)
+        case Topology.TRANSFORMER:
+            return vit_parts(image_shape, config.patch_size, config.width, num_classes)
 
 
 def host_slots(width: int) -> tuple[InjectionSpec, ...]:
     """The host's slots, from input to output."""
     return tuple(
-        InjectionSpec(f"r0c{index}", channels=width, position=(index + 1) / 4, layer_range=(index, index + 1))
-        for index in range(3)
+        InjectionSpec(
+            f"r0c{index}",
+            channels=width,
+            position=(index + 1) / (NUM_SLOTS + 1),
+            layer_range=(index, index + 1),
+        )
+        for index in range(NUM_SLOTS)
     )

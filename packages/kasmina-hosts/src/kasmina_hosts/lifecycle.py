@@ -18,6 +18,9 @@ LIVE_STAGES = (
     SeedStage.FOSSILIZED,
 )
 """Stages in which the host holds the seed's module; after PRUNED it is gone."""
+SEES_SLOT = (SeedStage.TRAINING, SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED)
+"""Stages in which a seed computes: in TRAINING beside the host, later as part of it."""
+ALTERS_HOST = SEES_SLOT[1:]
 
 
 class Lifecycle(NamedTuple):

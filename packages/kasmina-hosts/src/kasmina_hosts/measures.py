@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kasmina_hosts.epoch import EpochResult, Evaluation, Score
+from kasmina_hosts.epoch import EpochResult
+from kasmina_hosts.evaluation import Evaluation, Score
 from kasmina_hosts.lifecycle import Lifecycle
 from leyline_types import HISTORY_LENGTH
 
@@ -40,6 +41,7 @@ class SeedMeasures(NamedTuple):
             its stage began, and at its best since; percent.
         gradient_norm: mean over the last epoch. gradient_ratio: over the host's, each per root of its size.
         contribution, contribution_velocity: points, points per epoch.
+        interaction_sum, boost_received: with the host's other seeds, points; see `contributions.Contributions`.
     """
 
     initial_accuracy: Float[Tensor, "host slot"]
@@ -49,6 +51,8 @@ class SeedMeasures(NamedTuple):
     gradient_ratio: Float[Tensor, "host slot"]
     contribution: Float[Tensor, "host slot"]
     contribution_velocity: Float[Tensor, "host slot"]
+    interaction_sum: Float[Tensor, "host slot"]
+    boost_received: Float[Tensor, "host slot"]
 
 
 def first_measures(train: Score, validation: Score) -> HostMeasures:
@@ -129,8 +133,10 @@ def next_seed_measures(
         best_accuracy=best,
         gradient_norm=epoch.seed_gradient,
         gradient_ratio=torch.where(ratio.isfinite(), ratio, torch.nan),
-        contribution=evaluation.contribution,
-        contribution_velocity=evaluation.contribution - last.contribution,
+        contribution=evaluation.seeds.contribution,
+        contribution_velocity=evaluation.seeds.contribution - last.contribution,
+        interaction_sum=evaluation.seeds.interaction_sum,
+        boost_received=evaluation.seeds.boost_received,
     )
     return SeedMeasures(*(torch.where(there, column, torch.nan) for column in columns))
 

@@ -30,7 +30,7 @@ def observe(
     epoch: int,
     global_step: int,
 ) -> Observation[Tensor]:
-    """Columns as `leyline_types.columns` describes them; interactions between seeds are unknown."""
+    """Columns as `leyline_types.columns` describes them."""
     num_hosts, num_slots = life.stage.shape
 
     def same(value: int) -> Int[Tensor, " host"]:
@@ -65,7 +65,6 @@ def observe(
         last_op=last.op,
         last_op_took_effect=last.took_effect,
     )
-    unknown = torch.full_like(life.alpha, torch.nan)
     improvement = hosts.validation.accuracy[:, None] - seeds.stage_accuracy
     slots = SlotColumns(
         occupied=life.occupied,
@@ -85,8 +84,8 @@ def observe(
         improvement_in_stage=improvement.nan_to_num(0.0),
         contribution=seeds.contribution,
         contribution_velocity=seeds.contribution_velocity,
-        interaction_sum=unknown,
-        boost_received=unknown,
+        interaction_sum=seeds.interaction_sum,
+        boost_received=seeds.boost_received,
         gradient_ratio=seeds.gradient_ratio,
         upstream_alpha_sum=torch.where(life.occupied, upstream_alpha(life), 0.0),
         downstream_alpha_sum=torch.where(life.occupied, downstream_alpha(life), 0.0),

@@ -2,34 +2,28 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kasmina_hosts.actions import SlotRules, apply_actions
-from kasmina_hosts.blueprints import buildable
+from kasmina_hosts.actions import SlotRules, apply_actions, check_actions
 from kasmina_hosts.config import HostConfig
-from kasmina_hosts.epoch import evaluate, score_hosts, train_epoch
+from kasmina_hosts.episode import DivergedHostError, Episode, begin, episode_state, restore
+from kasmina_hosts.epoch import train_epoch
+from kasmina_hosts.evaluation import evaluate, score_hosts
 from kasmina_hosts.gates import GateInputs, Gates
-from kasmina_hosts.governor import find_diverged, forget_epoch, roll_back, take_snapshot
+from kasmina_hosts.governor import add_planted, forget_epoch, is_finite, roll_back, update_snapshot, watch
 from kasmina_hosts.grown import GrownSeed, fossilized, grown_seeds
 from kasmina_hosts.host import host_slots
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle, tick
-from kasmina_hosts.measures import (
-    HostMeasures,
-    SeedMeasures,
-    first_measures,
-    next_measures,
-    next_seed_measures,
-    no_seed_measures,
-)
+from kasmina_hosts.measures import next_measures, next_seed_measures
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.observing import LastAction, observe
 from kasmina_hosts.reporting import reports_of, signals_of
-from kasmina_hosts.tasks import DigitsTask
+from kasmina_hosts.saving import StateError, check_settings, describe, encode
+from kasmina_hosts.tasks import Split, Task
 from leyline_types import (
     BlueprintAction,
     FactoredActions,
@@ -40,7 +34,6 @@ from leyline_types import (
     SlotConfig,
     TaskConfig,
     TrainingSignals,
-    head_sizes,
 )
 
 TARGET_LOSS = 0.3
@@ -62,24 +55,6 @@ class StepOutcome(NamedTuple):
     rolled_back: Bool[Tensor, " host"]
 
 
-class DivergedHostError(ArithmeticError):
-    """A host that is not finite before any training, or right after it was rolled back."""
-
-
-@dataclass(slots=True)
-class _Episode:
-    """The state of the hosts between two steps."""
-
-    networks: HostNetworks
-    orders: list[torch.Generator]
-    life: Lifecycle
-    hosts: HostMeasures
-    seeds: SeedMeasures
-    last: LastAction
-    planted: Int[Tensor, "host slot"]
-    epoch: int
-
-
 @final
 class HostPopulation:
     """E hosts with seed slots, trained one epoch per step.
@@ -88,51 +63,45 @@ class HostPopulation:
 
     Args:
         task: the data.
-        config: width, learning rate, length of an episode, ...
-        rules: which slots and blueprints are enabled, least age to prune, governor's override. The population's own
-            `rules` enable only blueprints that there are modules for: make masks with those.
+        config: topology, width, learning rate, length of an episode, ...
+        rules: which slots and blueprints are enabled, least age to prune, governor's override.
         gates: conditions of the lifecycle; None takes the defaults for the length of the episode.
+        dtype: of parameters and activations; the columns of observations are float32 in any case.
 
     Raises:
-        ValueError: `rules` enables a slot that the host does not have, or no blueprint that there is a module for.
+        ValueError: a host cannot be built for the task's images; `rules` enables a slot that the host does not have, or
+            no blueprint that fits its topology.
     """
 
     def __init__(
         self,
-        task: DigitsTask,
+        task: Task,
         config: HostConfig,
         *,
         rules: LegalityRules = LegalityRules(),  # noqa: B008  (frozen)
         gates: Gates | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._task, self._config = task, config
+        self._task, self._config, self._dtype = task, config, dtype
+        self._validation = Split(*(part[: config.validation_samples] for part in task.validation))
         self._gates = gates or Gates.for_episode(config.max_epochs)
         self.slot_config = SlotConfig.from_specs(host_slots(config.width))
-        networks = HostNetworks([0], config.width, task.num_classes)
         steps = math.ceil(len(task.train.labels) / config.batch_size)
         self.task_config = TaskConfig(
             name=task.name,
-            topology=networks.topology,
+            topology=config.topology,
             max_epochs=config.max_epochs,
             max_steps=config.max_epochs * steps,
             max_seeds=config.max_seeds,
             num_classes=task.num_classes,
             baseline_loss=math.log(task.num_classes),
             target_loss=TARGET_LOSS,
-            host_params=networks.host_size,
+            host_params=self._fresh_networks([0]).host_size,
         )
-        self.rules = replace(
-            rules, enabled_blueprints=buildable(rules.blueprints(networks.topology), networks.topology)
-        )
-        enabled = [self.slot_config.index(slot_id) for slot_id in rules.enabled_slots or self.slot_config]
-        self._slot_rules = SlotRules(
-            enabled=torch.isin(torch.arange(len(self.slot_config)), torch.tensor(enabled)),
-            capacity=self.task_config.seed_capacity(len(self.slot_config)),
-            blueprints=self.rules.blueprints(networks.topology),
-            rules=self.rules,
-        )
+        self.rules = rules
+        self._slot_rules = SlotRules.of(rules, self.slot_config, self.task_config)
         self._steps_per_epoch = steps
-        self._episode: _Episode | None = None
+        self._episode: Episode | None = None
 
     @property
     def num_envs(self) -> int:
@@ -154,38 +123,18 @@ class HostPopulation:
             grown: seeds that each host holds from the start, fossilized; None for bare hosts.
 
         Raises:
-            ValueError: no seeds, a negative one, `grown` of another length or with an unknown slot or blueprint.
+            ValueError: no seeds, one outside 0 to 2^63 - 1, `grown` of another length or with an unknown slot or a
+                blueprint that does not fit.
             DivergedHostError: a host's loss is not finite.
         """
         if not seeds:
             raise ValueError("`seeds` must hold at least one host seed")
-        if min(seeds) < 0:
-            raise ValueError(f"host seeds must be at least 0, not {min(seeds)}")
+        if not 0 <= min(seeds) <= max(seeds) < 2**63:
+            raise ValueError(f"host seeds must lie in 0 to 2^63 - 1, not {min(seeds)} to {max(seeds)}")
         if grown is not None and len(grown) != len(seeds):
             raise ValueError(f"`grown` describes {len(grown)} hosts, `seeds` {len(seeds)}")
-        networks = HostNetworks(list(seeds), self._config.width, self._task.num_classes)
-        num_hosts, num_slots = len(seeds), len(self.slot_config)
-        life = empty_lifecycle(num_hosts, num_slots) if grown is None else fossilized(grown, self.slot_config)
-        for host, slot in life.occupied.nonzero().tolist():
-            networks.plant(host, slot, BlueprintAction(int(life.blueprint[host, slot])), 0)
-        train, validation = (
-            score_hosts(networks, life, part) for part in (self._task.train, self._task.validation)
-        )
-        if find_diverged(train, validation).any():
-            raise DivergedHostError(
-                "a fresh host has a loss that is not finite; its data or its width must be at fault"
-            )
-        never = torch.full((num_hosts,), -1)
-        self._episode = _Episode(
-            networks=networks,
-            orders=[torch.Generator().manual_seed(seed) for seed in seeds],
-            life=life,
-            hosts=first_measures(train, validation),
-            seeds=no_seed_measures(num_hosts, num_slots),
-            last=LastAction(never, never, torch.zeros(num_hosts, dtype=torch.bool)),
-            planted=life.occupied.long(),
-            epoch=0,
-        )
+        bare = empty_lifecycle(len(seeds), len(self.slot_config))
+        self._episode = self._begin(seeds, bare if grown is None else fossilized(grown, self.slot_config))
         return self.observe()
 
     def step(self, actions: FactoredActions[Tensor]) -> StepOutcome:
@@ -204,8 +153,7 @@ class HostPopulation:
         now = self._present
         if now.epoch >= self._config.max_epochs:
             raise RuntimeError(f"the episode ended after {self._config.max_epochs} epochs; call reset")
-        self._check(actions)
-        snapshot = take_snapshot(now.networks)
+        check_actions(actions, self.slot_config, self.num_envs)
         accuracy = now.hosts.validation.accuracy
         improvement = accuracy[:, None] - now.seeds.stage_accuracy
         measured = GateInputs(improvement, now.seeds.gradient_ratio, now.seeds.contribution)
@@ -220,16 +168,19 @@ class HostPopulation:
             batch_size=self._config.batch_size,
             learning_rate=self._config.learning_rate,
         )
-        evaluation = evaluate(now.networks, life, self._task.validation)
-        diverged = find_diverged(epoch.score, evaluation.score)
+        evaluation = evaluate(now.networks, life, self._validation, interactions=self._config.interactions)
+        now.watch, diverged = watch(now.watch, epoch.score, evaluation.score)
         if diverged.any():
-            life = roll_back(now.networks, snapshot, life, diverged)
-            evaluation = evaluate(now.networks, life, self._task.validation)
+            life = roll_back(now.networks, now.snapshot, life, diverged)
+            evaluation = evaluate(
+                now.networks, life, self._validation, interactions=self._config.interactions
+            )
             epoch = forget_epoch(epoch, now.hosts.train, diverged)
-            if find_diverged(epoch.score, evaluation.score).any():
+            if not is_finite(epoch.score, evaluation.score).all():
                 raise DivergedHostError(
                     "a host is not finite although its last sound parameters were restored"
                 )
+        now.snapshot = update_snapshot(now.networks, now.snapshot, now.watch.strikes == 0)
         sizes = now.networks.seed_sizes(life)
         now.seeds = next_seed_measures(
             now.seeds, life, accuracy, epoch, evaluation, sizes, self.task_config.host_params
@@ -274,30 +225,64 @@ class HostPopulation:
         """Percent on the test part, which nothing else looks at."""
         return score_hosts(self._present.networks, self._present.life, self._task.test).accuracy
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that the rest of the episode depends on, by name: hosts, seeds, lifecycle, measures, random states.
+
+        The tensors are copies; safetensors stores them as they are. A population with the same arguments that loads
+        them goes on bit for bit as this one would.
+        """
+        settings = describe(self._task, self._config, self.rules, self._gates, self._dtype)
+        return {**episode_state(self._present), "settings": encode(settings)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from where `state_dict` was taken.
+
+        Raises:
+            StateError: the state is of a population with other arguments, or damaged; this one is then as before.
+        """
+        check_settings(state, describe(self._task, self._config, self.rules, self._gates, self._dtype))
+        seeds = state.get("host_seeds")
+        if (
+            seeds is None
+            or seeds.dim() != 1
+            or seeds.dtype != torch.long
+            or not len(seeds)
+            or seeds.min() < 0
+        ):
+            raise StateError("the state has no list of 'host_seeds'")
+        bare = empty_lifecycle(len(seeds), len(self.slot_config))
+        self._episode = restore(self._begin(seeds.tolist(), bare), state)
+
     @property
-    def _present(self) -> _Episode:
+    def _present(self) -> Episode:
         if self._episode is None:
             raise RuntimeError("the population has no hosts yet; call reset")
         return self._episode
 
-    def _check(self, actions: FactoredActions[Tensor]) -> None:
-        for name, size, head in zip(actions._fields, head_sizes(self.slot_config), actions, strict=True):
-            if head.shape != (self.num_envs,):
-                raise ValueError(
-                    f"head {name!r} has shape {tuple(head.shape)}, there are {self.num_envs} hosts"
-                )
-            if head.min() < 0 or head.max() >= size:
-                raise ValueError(
-                    f"head {name!r} has {size} choices, got {int(head.min())} to {int(head.max())}"
-                )
+    def _begin(self, seeds: Sequence[int], life: Lifecycle) -> Episode:
+        networks = self._fresh_networks(seeds)
+        for host, slot in life.occupied.nonzero().tolist():
+            networks.plant(host, slot, BlueprintAction(int(life.blueprint[host, slot])), 0)
+        train, validation = (
+            score_hosts(networks, life, part) for part in (self._task.train, self._validation)
+        )
+        return begin(seeds, networks, life, train, validation)
 
-    def _plant(self, now: _Episode, life: Lifecycle) -> None:
+    def _fresh_networks(self, seeds: Sequence[int]) -> HostNetworks:
+        channels, height, width = self._task.train.images.shape[1:]
+        shape = (channels, height, width)
+        return HostNetworks(seeds, self._config, shape, self._task.num_classes, self._dtype)
+
+    def _plant(self, now: Episode, life: Lifecycle) -> None:
         germinated = (life.stage == SeedStage.GERMINATED) & (now.life.stage == SeedStage.DORMANT)
-        for host, slot in germinated.nonzero().tolist():
+        places = [(host, slot) for host, slot in germinated.nonzero().tolist()]
+        for host, slot in places:
             blueprint = BlueprintAction(int(life.blueprint[host, slot]))
             now.networks.plant(host, slot, blueprint, int(now.planted[host, slot]))
         now.planted = now.planted + germinated
+        if places:
+            now.snapshot = add_planted(now.networks, now.snapshot, places)
 
-    def _next_order(self, now: _Episode) -> Int[Tensor, "host sample"]:
+    def _next_order(self, now: Episode) -> Int[Tensor, "host sample"]:
         samples = len(self._task.train.labels)
         return torch.stack([torch.randperm(samples, generator=order) for order in now.orders])

@@ -8,6 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from kasmina_hosts.dense_convolution import with_dense_convolutions
+
+MAX_SEEDS = 1_000
+"""Far more seeds than one slot of one network sees in an episode: how far apart their random seeds lie."""
+
 Parameters = dict[str, Tensor]
 """Named parameters, each [host, ...]."""
 
@@ -17,14 +22,20 @@ class StackedModule:
 
     Args:
         modules: one per host, of equal architecture; their parameters are copied.
+        dtype: of the stacked parameters.
+
+    Raises:
+        ValueError: a module with buffers.
     """
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
+    def __init__(self, modules: Sequence[nn.Module], dtype: torch.dtype) -> None:
         state, buffers = stack_module_state(list(modules))
         if buffers:
             raise ValueError(f"a module of a host cannot have buffers: {', '.join(buffers)}")
-        self.parameters: Parameters = {name: value.detach().requires_grad_() for name, value in state.items()}
-        template = modules[0]
+        self.parameters: Parameters = {
+            name: value.detach().to(dtype).requires_grad_() for name, value in state.items()
+        }
+        template = with_dense_convolutions(modules[0])
 
         def call(parameters: Parameters, x: Tensor) -> Tensor:
             result: Tensor = functional_call(template, parameters, (x,))
@@ -62,14 +73,3 @@ def seeded_initialisation(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A module whose initial values depend on `seed` alone."""
-    with seeded_initialisation(seed):
-        return build()
-
-
-def squared_norms(gradients: Sequence[Tensor]) -> Float[Tensor, " host"]:
-    """Sum of squares over all parameters of each host."""
-    return torch.stack([gradient.reshape(len(gradient), -1).square().sum(1) for gradient in gradients]).sum(0)

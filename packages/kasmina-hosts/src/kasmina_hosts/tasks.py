@@ -1,11 +1,9 @@
 """What hosts are trained on."""
 
-from typing import NamedTuple, final
+from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 
@@ -16,30 +14,58 @@ class Split(NamedTuple):
     labels: Int[Tensor, " sample"]
 
 
-TRAIN_SAMPLES, VALIDATION_SAMPLES = 1152, 322
-_SPLIT_SEED = 20_240_601
+@runtime_checkable
+class Task(Protocol):
+    """Data to learn a classification from.
 
-
-@final
-class DigitsTask:
-    """Handwritten digits, 8 x 8, ten classes: the real data that scikit-learn carries in its package.
-
-    E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
-    https://doi.org/10.24432/C50P49 (test part). Shuffled once with a fixed seed and cut into 1152 samples to train on,
-    322 to validate on and 323 to test on.
+    Labels are 0 to `num_classes` - 1, at least two classes. Hosts are trained on `train` and measured on `validation`;
+    only reports look at `test`.
     """
 
-    name = "digits"
-    num_classes = 10
+    @property
+    def name(self) -> str:
+        """Free text for reports."""
+        ...
 
-    def __init__(self) -> None:
-        images, labels = load_digits(return_X_y=True)
-        order = np.random.default_rng(_SPLIT_SEED).permutation(len(labels))
-        pixels = torch.from_numpy(images[order]).float().reshape(-1, 1, 8, 8)
-        classes = torch.from_numpy(labels[order]).long()
-        known = pixels[:TRAIN_SAMPLES]
-        pixels = (pixels - known.mean()) / known.std()
-        held_out = TRAIN_SAMPLES + VALIDATION_SAMPLES
-        self.train = Split(pixels[:TRAIN_SAMPLES], classes[:TRAIN_SAMPLES])
-        self.validation = Split(pixels[TRAIN_SAMPLES:held_out], classes[TRAIN_SAMPLES:held_out])
-        self.test = Split(pixels[held_out:], classes[held_out:])
+    @property
+    def num_classes(self) -> int:
+        """Classes of the labels; at least 2."""
+        ...
+
+    @property
+    def train(self) -> Split:
+        """What hosts are trained on."""
+        ...
+
+    @property
+    def validation(self) -> Split:
+        """What hosts are measured on while they train."""
+        ...
+
+    @property
+    def test(self) -> Split:
+        """What is kept for reports."""
+        ...
+
+
+def standardised(train: Split, validation: Split, test: Split) -> tuple[Split, Split, Split]:
+    """Shift and scale images so that every channel of the training part has mean 0 and standard deviation 1.
+
+    Validation and test part are shifted and scaled alike. A channel that is constant in training is only shifted.
+    """
+    channels = train.images.unbind(1)
+    mean = torch.stack([channel.mean() for channel in channels])[:, None, None]
+    scale = torch.stack([_scale(channel) for channel in channels])[:, None, None]
+    train, validation, test = (
+        part._replace(images=(part.images - mean) / scale) for part in (train, validation, test)
+    )
+    return train, validation, test
+
+
+def _scale(channel: Float[Tensor, "sample height width"]) -> Float[Tensor, ""]:
+    # Told by its range, since rounding of the mean can give a constant channel a tiny deviation.
+    if channel.min() == channel.max():
+        return torch.ones(())
+    deviation = channel.std()
+    # Below that float32 holds it with few bits or none.
+    return deviation if deviation > torch.finfo(deviation.dtype).tiny else torch.ones(())

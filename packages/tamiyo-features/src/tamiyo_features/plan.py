@@ -9,7 +9,8 @@ line twice; a category c has the lines x - c + 1 and c - x + 1, whose minimum is
 integer; a validity bit is clamped to [1, 1], so that all but NaN gives 1.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -96,10 +97,19 @@ class Program(NamedTuple):
     nan: Tensor
 
 
+_ParametersT = ParamSpec("_ParametersT")
+_MadeT = TypeVar("_MadeT")
+
 _programs: dict[tuple[tuple[str, ...], bool, torch.dtype, torch.device], Program] = {}
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant_when_compiled(function: Callable[_ParametersT, _MadeT]) -> Callable[_ParametersT, _MadeT]:
+    """`torch.compiler.assume_constant_result`, which sets this mark too, but imports the compiler, and so seconds."""
+    function.__dict__["_dynamo_marked_constant"] = True
+    return function
+
+
+@_constant_when_compiled
 def program_for(
     slot_ids: tuple[str, ...], telemetry: bool, dtype: torch.dtype, device: torch.device
 ) -> Program:

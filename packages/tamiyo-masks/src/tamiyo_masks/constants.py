@@ -1,7 +1,7 @@
 """Constant tensors that are made once per device and kept."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,6 +9,13 @@ from torch.utils._pytree import tree_leaves
 
 _KeyT = TypeVar("_KeyT")
 _MadeT = TypeVar("_MadeT")
+_ParametersT = ParamSpec("_ParametersT")
+
+
+def constant_when_compiled(function: Callable[_ParametersT, _MadeT]) -> Callable[_ParametersT, _MadeT]:
+    """`torch.compiler.assume_constant_result`, which sets this mark too, but imports the compiler, and so seconds."""
+    function.__dict__["_dynamo_marked_constant"] = True
+    return function
 
 
 def keep(cache: dict[_KeyT, _MadeT], key: _KeyT, make: Callable[[], _MadeT]) -> _MadeT:

@@ -21,7 +21,7 @@ from leyline_types import (
     Topology,
 )
 from tamiyo_masks.action_masks import ActionMasks
-from tamiyo_masks.constants import keep
+from tamiyo_masks.constants import constant_when_compiled, keep
 
 _DEFAULT_RULES = LegalityRules()
 
@@ -82,7 +82,7 @@ _Key = tuple[tuple[str, ...], tuple[str, ...] | None, tuple[BlueprintAction, ...
 _tables: dict[_Key, _Tables] = {}
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def _tables_for(
     slot_ids: tuple[str, ...],
     enabled_slots: tuple[str, ...] | None,

@@ -13,7 +13,7 @@ from torch.nn.functional import embedding
 
 from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp
 from tamiyo_masks.action_masks import ActionMasks
-from tamiyo_masks.constants import keep
+from tamiyo_masks.constants import constant_when_compiled, keep
 from tamiyo_masks.relevance import OP, SLOT, relevant_heads
 from tamiyo_masks.softmax import (
     draw,
@@ -55,7 +55,7 @@ class _Layout(NamedTuple):
 _layouts: dict[tuple[tuple[int, ...], torch.device], _Layout] = {}
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def _layout_of(sizes: tuple[int, ...], device: torch.device) -> _Layout:
     return keep(_layouts, (sizes, device), lambda: _make_layout(sizes, device))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from leyline_types import HEAD_NAMES, HEAD_RELEVANCE, LifecycleOp
-from tamiyo_masks.constants import keep
+from tamiyo_masks.constants import constant_when_compiled, keep
 
 SLOT, OP = HEAD_NAMES.index("slot"), HEAD_NAMES.index("op")
 
@@ -26,7 +26,7 @@ class Relevance(NamedTuple):
 _tables: dict[torch.device, Relevance] = {}
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def relevance_on(device: torch.device) -> Relevance:
     """`HEAD_RELEVANCE` on a device, kept between calls."""
 

@@ -1,18 +1,21 @@
 """torch.compile as policies use it: one graph per function, over changing batch and time."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import count
 from types import FunctionType
-from typing import Any, Final, Generic, TypeVar, TypeVarTuple, cast, final
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, TypeVarTuple, cast, final
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
-from torch._inductor.exc import InvalidCxxCompiler
 from torch.utils._pytree import tree_map_only
 
 from tamiyo_policies.config import CompileMode
 from tamiyo_policies.errors import CompilerMissingError
+
+if TYPE_CHECKING:
+    from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
+    from torch._inductor.exc import InvalidCxxCompiler
 
 _Ts = TypeVarTuple("_Ts")
 _T = TypeVar("_T")
@@ -56,13 +59,14 @@ class CompiledFunction(Generic[*_Ts, _T]):
         learning = tuple(weight.requires_grad for weight in self._weights) if torch.is_grad_enabled() else ()
         if learning not in self._compiled:
             self._compiled[learning] = _compile_alone(self._function, self._mode)
+        errors = _compiler_errors()
         try:
             result = self._compiled[learning](*args)
-        except FailOnRecompileLimitHit:
+        except errors.too_many_graphs:
             self._compiled[learning] = _compile_alone(self._function, self._mode)
             result = self._compiled[learning](*args)
-        except BackendCompilerFailed as error:
-            if isinstance(error.inner_exception, InvalidCxxCompiler):
+        except errors.backend_failed as error:
+            if isinstance(error.inner_exception, errors.no_compiler):
                 raise CompilerMissingError(
                     "compiling a policy needs a C++ compiler, and there is none: install g++ or clang (Debian and "
                     "Ubuntu: apt install g++; macOS: xcode-select --install), name one in the environment variable "
@@ -73,6 +77,21 @@ class CompiledFunction(Generic[*_Ts, _T]):
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return CompiledFunction, (self._function, self._weights, self._mode, self._device)
+
+
+class _CompilerErrors(NamedTuple):
+    too_many_graphs: type["FailOnRecompileLimitHit"]
+    backend_failed: type["BackendCompilerFailed"]
+    no_compiler: type["InvalidCxxCompiler"]
+
+
+@cache
+def _compiler_errors() -> _CompilerErrors:
+    """What the compiler raises. It takes seconds to import, and most processes compile nothing."""
+    from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    return _CompilerErrors(FailOnRecompileLimitHit, BackendCompilerFailed, InvalidCxxCompiler)
 
 
 def _compile_alone(function: Callable[[*_Ts], _T], mode: CompileMode) -> Callable[[*_Ts], _T]:

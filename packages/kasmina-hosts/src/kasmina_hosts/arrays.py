@@ -1,0 +1,270 @@
+"""A task of anybody's own data: arrays in memory, .npz and IDX files."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, final
+
+import numpy as np
+import torch
+from numpy.lib.npyio import NpzFile
+
+from kasmina_hosts.array_checks import (
+    Values,
+    check_every_class,
+    checked_part,
+    checked_sizes,
+)
+from kasmina_hosts.idx import read_idx
+from kasmina_hosts.tasks import Split, standardised
+
+Pair: TypeAlias = tuple[Values, Values]
+"""Images and labels."""
+
+_NPZ_PARTS = {"validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
+
+
+class _Source(NamedTuple):
+    """Images and labels of a part, and what messages call them."""
+
+    x: Values
+    y: Values
+    x_name: str
+    y_name: str
+
+
+@final
+class ArrayTask:
+    """Images and labels of one's own: shuffled once, cut into three parts, standardised over the training part.
+
+    Args:
+        x: [N, H, W] or [N, C, H, W] real numbers, as numpy array, tensor or nested lists; they become float32.
+        y: [N] integers, 0 to `num_classes` - 1, each of them somewhere in the training part.
+        name: free text for reports.
+        num_classes: at least 2; None takes the highest label + 1.
+        validation, test: fractions of the samples to cut off, rounded to whole samples, at least one each.
+        seed: of the shuffle, at least 0.
+
+    Raises:
+        ValueError: an argument is not as described; the message names it, its value and what was expected.
+    """
+
+    name: str
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+
+    def __init__(
+        self,
+        x: Values,
+        y: Values,
+        *,
+        name: str = "arrays",
+        num_classes: int | None = None,
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        self._fill(_Source(x, y, "`x`", "`y`"), validation, test, name, num_classes, seed)
+
+    @classmethod
+    def from_parts(
+        cls,
+        train: Pair,
+        *,
+        validation: Pair | float = 0.2,
+        test: Pair | float = 0.2,
+        name: str = "arrays",
+        num_classes: int | None = None,
+        seed: int = 0,
+    ) -> "ArrayTask":
+        """A task of data that has some of its parts already.
+
+        Args:
+            train: (x, y).
+            validation, test: (x, y), or the fraction of `train` to cut off.
+            name, num_classes, seed: as of the class; only `train` is shuffled.
+
+        Raises:
+            ValueError: as of the class; or the images of two parts differ in shape.
+        """
+        task = cls.__new__(cls)
+        task._fill(
+            _Source(*train, "`train[0]`", "`train[1]`"),
+            _part_or_fraction(validation, "validation"),
+            _part_or_fraction(test, "test"),
+            name,
+            num_classes,
+            seed,
+        )
+        return task
+
+    @classmethod
+    def from_npz(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        num_classes: int | None = None,
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+    ) -> "ArrayTask":
+        """A task of the arrays x and y of an .npz file, or x_train and y_train as in Keras's mnist.npz.
+
+        Args:
+            path: the file. x_val with y_val, and x_test with y_test, are parts of their own.
+            name: None takes the file's, without its ending.
+            validation, test: fractions to cut off; not looked at for a part that the file has.
+            num_classes, seed: as of the class.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: another kind of file, arrays that are missing or pickled, or as of the class.
+        """
+        sources = _read_npz(path)
+        task = cls.__new__(cls)
+        task._fill(
+            sources["train"],
+            sources.get("validation", validation),
+            sources.get("test", test),
+            Path(path).stem if name is None else name,
+            num_classes,
+            seed,
+        )
+        return task
+
+    @classmethod
+    def from_idx(
+        cls,
+        images: str | Path,
+        labels: str | Path,
+        *,
+        test_images: str | Path | None = None,
+        test_labels: str | Path | None = None,
+        name: str | None = None,
+        num_classes: int | None = None,
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+    ) -> "ArrayTask":
+        """A task of a pair of IDX files, plain or in gzip, such as MNIST's.
+
+        Args:
+            images, labels: the files.
+            test_images, test_labels: the files of a test part, both or neither.
+            name: None takes that of the file of images, without its ending.
+            validation, test: fractions to cut off; `test` is not looked at if there are files of a test part.
+            num_classes, seed: as of the class.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: one test file without the other, not an IDX file, a damaged one, or as of the class.
+        """
+        if (test_images is None) != (test_labels is None):
+            lone = "test_labels" if test_images is None else "test_images"
+            raise ValueError(f"`{lone}` came alone, expected both `test_images` and `test_labels` or neither")
+        held_out: _Source | float = test
+        if test_images is not None and test_labels is not None:
+            held_out = _idx_source(test_images, test_labels)
+        task = cls.__new__(cls)
+        named = Path(images).stem if name is None else name
+        task._fill(_idx_source(images, labels), validation, held_out, named, num_classes, seed)
+        return task
+
+    def _fill(
+        self,
+        train: _Source,
+        validation: _Source | float,
+        test: _Source | float,
+        name: str,
+        num_classes: int | None,
+        seed: int,
+    ) -> None:
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f"`num_classes` must be at least 2, not {num_classes}")
+        if seed < 0:
+            raise ValueError(f"`seed` must be at least 0, not {seed}")
+        known, fractions = {"train": checked_part(*train, num_classes)}, {}
+        for label, part in (("validation", validation), ("test", test)):
+            if isinstance(part, _Source):
+                known[label] = checked_part(*part, num_classes)
+                shapes = [list(split.images.shape[1:]) for split in (known["train"], known[label])]
+                if shapes[0] != shapes[1]:
+                    raise ValueError(
+                        f"{part.x_name} has images [C, H, W] of {shapes[1]} but {train.x_name} of {shapes[0]}"
+                    )
+            else:
+                fractions[label] = part
+        if num_classes is None:
+            num_classes = 1 + max(int(part.labels.max()) for part in known.values())
+            if num_classes < 2:
+                raise ValueError(f"{train.y_name} has label 0 only, expected at least 2 classes")
+        whole = known["train"]
+        sizes = checked_sizes(len(whole.labels), train.x_name, fractions)
+        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(whole.labels)))
+        pieces = order.split([len(order) - sum(sizes), *sizes])
+        for label, piece in zip(("train", *fractions), pieces, strict=True):
+            known[label] = Split(whole.images[piece], whole.labels[piece])
+        check_every_class(known["train"].labels, train.y_name, num_classes)
+        splits = standardised(known["train"], known["validation"], known["test"])
+        if not all(part.images.isfinite().all() for part in splits):
+            raise ValueError(
+                f"{train.x_name} has values too large or too far apart to be standardised in float32"
+            )
+        self.name, self.num_classes = name, num_classes
+        self.train, self.validation, self.test = splits
+
+
+def _part_or_fraction(part: Pair | float, name: str) -> _Source | float:
+    return part if isinstance(part, (int, float)) else _Source(*part, f"`{name}[0]`", f"`{name}[1]`")
+
+
+def _idx_source(images: str | Path, labels: str | Path) -> _Source:
+    return _Source(read_idx(images), read_idx(labels), str(images), str(labels))
+
+
+def _read_npz(path: str | Path) -> dict[str, _Source]:
+    """The parts that a file has; always "train", perhaps "validation" and "test"."""
+    # All that zipfile and numpy raise, found by altering every byte of a file.
+    damage = (
+        ValueError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    )
+    with Path(path).open("rb") as raw:
+        if not zipfile.is_zipfile(raw):
+            raise ValueError(f"{path} is not an .npz file, which is a zip archive of arrays")
+        try:
+            file = NpzFile(raw, allow_pickle=False)
+        except damage as error:
+            raise ValueError(f"{path} is not an .npz file: {error}") from error
+        names = _npz_names(file.files, path)
+        arrays = {}
+        for name in (name for pair in names.values() for name in pair):
+            try:
+                arrays[name] = file[name]
+            except damage as error:
+                raise ValueError(f"array {name} of {path} cannot be read: {error}") from error
+    return {
+        part: _Source(arrays[x], arrays[y], f"{x} of {path}", f"{y} of {path}")
+        for part, (x, y) in names.items()
+    }
+
+
+def _npz_names(found: list[str], path: str | Path) -> dict[str, tuple[str, str]]:
+    """Which arrays make which part."""
+    train = [pair for pair in (("x", "y"), ("x_train", "y_train")) if {*pair} & {*found}]
+    if len(train) != 1:
+        has = ", ".join(found) or "none"
+        raise ValueError(f"{path} has the arrays {has}; expected either x and y or x_train and y_train")
+    names = {"train": train[0]} | {part: pair for part, pair in _NPZ_PARTS.items() if {*pair} & {*found}}
+    for x, y in names.values():
+        if not {x, y} <= {*found}:
+            raise ValueError(f"{path} has the arrays {', '.join(found)}; expected {x} and {y} together")
+    return names

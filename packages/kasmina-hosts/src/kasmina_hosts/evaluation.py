@@ -1,0 +1,79 @@
+"""Scores of E hosts on held-out data, with and without each of their seeds."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from kasmina_hosts.contributions import Contributions, measure_contributions
+from kasmina_hosts.lifecycle import ALTERS_HOST, Lifecycle, in_stages
+from kasmina_hosts.network import HostNetworks
+from kasmina_hosts.slot_groups import NO_SEEDS
+from kasmina_hosts.tasks import Split
+
+_CHUNK = 512
+"""Samples of a large part of the data that are scored at a time, for every host."""
+
+
+class Score(NamedTuple):
+    """Mean cross-entropy (nats) and accuracy (percent) of each host."""
+
+    loss: Float[Tensor, " host"]
+    accuracy: Float[Tensor, " host"]
+
+
+class Evaluation(NamedTuple):
+    """Scores on held-out data, and what each seed adds to them."""
+
+    score: Score
+    seeds: Contributions
+
+
+@torch.no_grad()
+def evaluate(networks: HostNetworks, life: Lifecycle, data: Split, *, interactions: bool) -> Evaluation:
+    """Score every host, and once more without each of its seeds and each pair of them, all hosts at once.
+
+    Seeds are measured while their alpha is above 0. Without the seed of a slot only the parts after it are computed
+    again.
+    """
+    num_hosts, num_slots = life.stage.shape
+    groups = networks.groups(life, training=False)
+    taps: list[Tensor] = []
+    images = data.images.to(networks.dtype).expand(num_hosts, *data.images.shape)
+    score = _score(networks.forward(images, groups, taps=taps), data)
+
+    def accuracy_without(first: int, second: int | None) -> Float[Tensor, " host"]:
+        kept = [NO_SEEDS if slot == second else groups[slot] for slot in range(num_slots)]
+        return _score(networks.forward(taps[first], kept, start=first + 1), data).accuracy
+
+    measured = in_stages(life.stage, ALTERS_HOST) & (life.alpha > 0)
+    seeds = measure_contributions(score.accuracy, measured, accuracy_without, interactions=interactions)
+    return Evaluation(score, seeds)
+
+
+@torch.no_grad()
+def score_hosts(networks: HostNetworks, life: Lifecycle, data: Split) -> Score:
+    """Score every host on the same data, some hundred samples at a time."""
+    groups = networks.groups(life, training=False)
+    loss, accuracy = torch.zeros(len(life.stage)), torch.zeros(len(life.stage))
+    for images, labels in zip(data.images.split(_CHUNK), data.labels.split(_CHUNK), strict=True):
+        share = len(labels) / len(data.labels)
+        same_for_all = images.to(networks.dtype).expand(len(life.stage), *images.shape)
+        score = _score(networks.forward(same_for_all, groups), Split(images, labels))
+        loss, accuracy = loss + share * score.loss, accuracy + share * score.accuracy
+    return Score(loss, accuracy)
+
+
+def cross_entropies(
+    logits: Float[Tensor, "host sample choice"], labels: Int[Tensor, "host sample"]
+) -> Float[Tensor, "host sample"]:
+    """Of each sample, nats."""
+    return cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").reshape(labels.shape)
+
+
+def _score(logits: Float[Tensor, "host sample choice"], data: Split) -> Score:
+    labels = data.labels.expand(len(logits), -1)
+    correct = (logits.argmax(-1) == labels).float().mean(1)
+    return Score(cross_entropies(logits, labels).mean(1).float(), 100 * correct)

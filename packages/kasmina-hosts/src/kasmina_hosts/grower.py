@@ -1,0 +1,309 @@
+"""Growth of a user's own network in the user's own training loop."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from kasmina_hosts.actions import SlotRules, apply_actions, check_actions
+from kasmina_hosts.contributions import Contributions, measure_contributions
+from kasmina_hosts.epoch import EpochResult
+from kasmina_hosts.evaluation import Evaluation, Score
+from kasmina_hosts.gates import GateInputs, Gates
+from kasmina_hosts.growth import Growth, growth_state, no_growth, restore_growth
+from kasmina_hosts.lifecycle import ALTERS_HOST, SEES_SLOT, in_stages, tick
+from kasmina_hosts.measures import (
+    first_measures,
+    next_measures,
+    next_seed_measures,
+)
+from kasmina_hosts.observing import LastAction, observe
+from kasmina_hosts.reporting import reports_of
+from kasmina_hosts.saving import StateError
+from kasmina_hosts.seed_optimizer import GradientTally, check_optimizer
+from kasmina_hosts.seed_planting import SeedPlanting
+from kasmina_hosts.slotted_model import Sample, attach_slots, find_activations, without_slots
+from leyline_types import (
+    Controller,
+    FactoredAction,
+    FactoredActions,
+    LegalityRules,
+    Observation,
+    SeedStateReport,
+    SlotConfig,
+    TaskConfig,
+)
+
+
+class GrowthStep(NamedTuple):
+    """What the end of an epoch brought.
+
+    Args:
+        observation: what the controller saw, one environment.
+        action: what it chose; None after the last epoch.
+        legal, took_effect: whether it could be done, and was; WAIT always is.
+    """
+
+    observation: Observation[Tensor]
+    action: FactoredAction | None
+    legal: bool
+    took_effect: bool
+
+
+@final
+class Grower:
+    """Grows a network: at the end of every epoch a controller decides what becomes of its slots.
+
+    The seeds are among the model's parameters (in `model.grown_slots`) and in the optimiser, in the group of their
+    layer; pruned ones leave both. Everything else about the training loop is the user's: data, loss, precision,
+    schedules, clipping.
+
+    Args:
+        model: any network.
+        slots: slot id -> name of a layer (as in `model.named_modules()`) that puts out [B, C, H, W] or [B, T, D]; the
+            seeds grow behind it. From input to output.
+        controller: decides; its own slots and legality rules must be `slots` and `rules`. It is asked once at the
+            start, without consequence, so that one that does not fit fails at once.
+        optimizer: any of torch.optim but L-BFGS, made with the model's parameters.
+        sample: an input of the model, of any batch size, to find shapes, devices and precision with; a tuple is
+            its positional, a mapping its keyword arguments.
+        max_epochs: how many epochs will be reported; schedules of growth are relative to it.
+        num_classes: of the task; the loss of a guess is taken to be log(num_classes) nats.
+        validate: validation accuracy (percent) of the model as it is, in evaluation mode: measured anew without
+            each seed after every epoch, which is what a seed contributes. None: a seed's contribution is estimated
+            as the rise of the validation accuracy since it germinated.
+        interactions: whether pairs of seeds are measured by `validate` too.
+        rules: which slots and blueprints are enabled, least age to prune, ...
+        gates: conditions of the lifecycle; None takes the defaults for `max_epochs`.
+        max_seeds: live seeds at a time; 0 sets no limit.
+        seed: the first values of the network's seeds depend on it, their slot and their number in it.
+
+    Raises:
+        SlotError, OptimizerError, ValueError: a slot, the optimiser or a number that cannot be; the model is untouched.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        slots: Mapping[str, str],
+        controller: Controller[Tensor, Any],
+        optimizer: torch.optim.Optimizer,
+        sample: Sample,
+        max_epochs: int,
+        num_classes: int,
+        validate: Callable[[], float] | None = None,
+        interactions: bool = False,
+        rules: LegalityRules = LegalityRules(),  # noqa: B008  (frozen)
+        gates: Gates | None = None,
+        max_seeds: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.slot_config = SlotConfig(tuple(slots))
+        check_optimizer(optimizer, model)
+        activations = find_activations(model, slots, sample)
+        if num_classes < 2:
+            raise ValueError(f"`num_classes` must be at least 2, not {num_classes}")
+        self._task = TaskConfig(
+            name=type(model).__name__,
+            topology=next(iter(activations.values())).topology,
+            max_epochs=max_epochs,
+            max_steps=max_epochs,
+            max_seeds=max_seeds,
+            num_classes=num_classes,
+            baseline_loss=math.log(num_classes),
+            target_loss=0.0,
+            host_params=sum(parameter.numel() for parameter in model.parameters()),
+        )
+        self._slot_rules = SlotRules.of(rules, self.slot_config, self._task)
+        self._gates = gates or Gates.for_episode(max_epochs)
+        self._model, self._layers, self._controller = model, dict(slots), controller
+        self._validate, self._interactions = validate, interactions
+        self._growth = no_growth(len(slots), controller.initial_memory(1), self._task)
+        self._ask(
+            self._observe(self._growth, torch.zeros(1, len(slots), dtype=torch.long)), self._growth.memory
+        )
+        host = list(model.parameters())
+        self._slots = attach_slots(model, activations)
+        self._planting = SeedPlanting(model, self._slots, slots, optimizer, seed)
+        self._tally = GradientTally(host, self._slots)
+        optimizer.register_step_pre_hook(self._tally.before_step)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs reported so far."""
+        return self._growth.epoch
+
+    def end_epoch(
+        self, *, train_loss: float, val_loss: float, train_accuracy: float, val_accuracy: float
+    ) -> GrowthStep:
+        """Report an epoch of training; the controller decides, and the network changes.
+
+        Args:
+            train_loss, val_loss: means, nats.
+            train_accuracy, val_accuracy: percent, 0 to 100.
+
+        Raises:
+            ValueError: a value that is not finite or an accuracy outside its range, or an answer of the controller's
+                that is not one action. The network is as before.
+            RuntimeError: no optimiser step since the last epoch, or more epochs than `max_epochs`.
+        """
+        train, validation = _score(train_loss, train_accuracy, "train"), _score(val_loss, val_accuracy, "val")
+        if self.epoch >= self._task.max_epochs:
+            raise RuntimeError(f"growth ended after the {self._task.max_epochs} epochs of `max_epochs`")
+        if self._tally.steps == 0:
+            raise RuntimeError("the optimiser has taken no step since the last epoch")
+        now = self._measure(train, validation)
+        observation = self._observe(now, self._planting.sizes())
+        if now.epoch == self._task.max_epochs:
+            self._go_on(now)
+            return GrowthStep(observation, None, legal=True, took_effect=True)
+        actions, memory = self._ask(observation, now.memory)
+        improvement = now.hosts.validation.accuracy[:, None] - now.seeds.stage_accuracy
+        gates = GateInputs(improvement, now.seeds.gradient_ratio, now.seeds.contribution)
+        applied = apply_actions(now.life, actions, self._slot_rules, self._gates, gates)
+        life = tick(applied.state, self._gates, now.life.alpha)
+        last = LastAction(actions.op, applied.took_effect.long(), torch.zeros(1, dtype=torch.bool))
+        self._go_on(now._replace(life=life, last=last, memory=memory))
+        chosen = FactoredAction.from_indices(
+            FactoredActions(*(int(head) for head in actions)), self.slot_config
+        )
+        return GrowthStep(observation, chosen, bool(applied.legal), bool(applied.took_effect))
+
+    def reports(self) -> dict[str, SeedStateReport | None]:
+        """The present state of every slot, by slot id; None where it is empty."""
+        now = self._growth
+        return reports_of(
+            self._observe(now, self._planting.sizes()), now.life, now.seeds, 0, self.slot_config
+        )
+
+    def export(self) -> nn.Module:
+        """A copy of the network with its seeds as ordinary layers, and without slots.
+
+        It computes what the model computes in evaluation mode; seeds that do not alter the output yet are left out.
+        """
+        return without_slots(self._model, self._layers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to be saved beside the state of the model and of the optimiser, after an `end_epoch`.
+
+        Tensors, numbers, strings, lists and dictionaries: `torch.load` reads it with `weights_only=True`.
+        """
+        return {
+            **growth_state(self._growth),
+            **self._planting.state(),
+            "arguments": self._arguments(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where a grower was saved.
+
+        Afterwards the model and the optimiser have the parameters to load their own states, in this order.
+
+        Raises:
+            StateError: the state is of a grower with other slots or another `max_epochs`, or damaged; this one is then
+                as before.
+        """
+        saved = state.get("arguments", {})
+        differing = [
+            f"{name}: {saved.get(name)} in the state, {value} here"
+            for name, value in self._arguments().items()
+            if saved.get(name) != value
+        ]
+        if differing:
+            raise StateError(f"the state is another grower's: {'; '.join(differing)}")
+        growth = restore_growth(state, self._growth)
+        self._planting.restore(state, growth.life)
+        self._growth = growth
+        self._tally.clear()
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"slots": dict(self._layers), "max_epochs": self._task.max_epochs}
+
+    def _go_on(self, growth: Growth) -> None:
+        self._planting.follow(growth.life)
+        self._growth = growth
+        self._tally.clear()
+
+    def _measure(self, train: Score, validation: Score) -> Growth:
+        """The growth with the epoch's figures."""
+        now = self._growth
+        last_gradient, host_gradient, seed_gradient = self._tally.means()
+        computes = in_stages(now.life.stage, SEES_SLOT)
+        epoch = EpochResult(
+            score=train,
+            host_gradient=last_gradient[None],
+            mean_host_gradient=host_gradient[None],
+            seed_gradient=torch.where(computes, seed_gradient, torch.nan),
+        )
+        if now.epoch == 0:
+            hosts = first_measures(train, validation)._replace(grad_norm_host=epoch.host_gradient)
+            seeds = now.seeds
+        else:
+            accuracy = now.hosts.validation.accuracy
+            evaluation = Evaluation(validation, self._contributions(validation.accuracy))
+            sizes, host_size = self._planting.sizes(), self._task.host_params
+            hosts = next_measures(now.hosts, epoch, validation)
+            seeds = next_seed_measures(now.seeds, now.life, accuracy, epoch, evaluation, sizes, host_size)
+        return now._replace(
+            hosts=hosts, seeds=seeds, epoch=now.epoch + 1, steps=now.steps + self._tally.steps
+        )
+
+    def _contributions(self, accuracy: Float[Tensor, " 1"]) -> Contributions:
+        life = self._growth.life
+        measured: Bool[Tensor, "1 slot"] = in_stages(life.stage, ALTERS_HOST) & (life.alpha > 0)
+        if self._validate is not None:
+            without = partial(self._accuracy_without, self._validate)
+            return measure_contributions(accuracy, measured, without, interactions=self._interactions)
+        rise = torch.where(measured, accuracy[:, None] - self._growth.seeds.initial_accuracy, torch.nan)
+        unknown = torch.full_like(rise, torch.nan)
+        return Contributions(rise, unknown, unknown)
+
+    def _accuracy_without(
+        self, validate: Callable[[], float], first: int, second: int | None
+    ) -> Float[Tensor, " 1"]:
+        slots = list(self._slots.values())
+        off = [slots[index] for index in (first, second) if index is not None]
+        for slot in off:
+            slot.suppressed = True
+        try:
+            return _percent(validate(), "what `validate` returns")
+        finally:
+            for slot in off:
+                slot.suppressed = False
+
+    def _ask(self, observation: Observation[Tensor], memory: Any) -> tuple[FactoredActions[Tensor], Any]:
+        """One action of the controller, and its new memory."""
+        actions, memory = self._controller.act(observation, memory)
+        check_actions(actions, self.slot_config, 1)
+        return FactoredActions(*(head.cpu() for head in actions)), memory
+
+    def _observe(self, now: Growth, sizes: Int[Tensor, "1 slot"]) -> Observation[Tensor]:
+        steps = max(1, round(now.steps * self._task.max_epochs / max(1, now.epoch)))
+        return observe(
+            replace(self._task, max_steps=steps),
+            now.life,
+            now.hosts,
+            now.seeds,
+            now.last,
+            sizes,
+            epoch=now.epoch,
+            global_step=now.steps,
+        )
+
+
+def _score(loss: float, accuracy: float, kind: str) -> Score:
+    if not math.isfinite(loss):
+        raise ValueError(f"`{kind}_loss` must be finite, not {loss}; has the network diverged?")
+    return Score(torch.tensor([float(loss)]), _percent(accuracy, f"`{kind}_accuracy`"))
+
+
+def _percent(accuracy: float, what: str) -> Float[Tensor, " 1"]:
+    if not 0 <= accuracy <= 100:
+        raise ValueError(f"{what} must lie in 0 to 100 percent, not {accuracy}")
+    return torch.tensor([float(accuracy)])

@@ -1,0 +1,131 @@
+"""The modules in a user's network, kept in step with the lifecycle of its slots."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from kasmina_hosts.blending import Gate
+from kasmina_hosts.blueprints import build_blueprint
+from kasmina_hosts.lifecycle import Lifecycle
+from kasmina_hosts.saving import StateError, take
+from kasmina_hosts.seed_optimizer import find_group, join_group, leave
+from kasmina_hosts.seed_slot import SeedSlot
+from kasmina_hosts.stacked import MAX_SEEDS, seeded_initialisation
+from leyline_types import AlphaAlgorithm, AlphaMode, BlueprintAction, SeedStage
+
+SEED, GATE = "seed", "gate"
+
+
+@final
+class SeedPlanting:
+    """Puts seeds and gates into slots and takes them out, in the optimiser too.
+
+    Args:
+        model: the network.
+        slots: its slots, in the order of the lifecycle's.
+        layers: the name of each slot's layer.
+        optimizer: what trains the network.
+        seed: first values depend on it, the slot and how many seeds the slot held before.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        slots: Mapping[str, SeedSlot],
+        layers: Mapping[str, str],
+        optimizer: torch.optim.Optimizer,
+        seed: int,
+    ) -> None:
+        self._slots, self._optimizer, self._seed = slots, optimizer, seed
+        self._layers = {slot_id: model.get_submodule(name) for slot_id, name in layers.items()}
+        self._groups = {
+            slot_id: find_group(optimizer, layer, model) for slot_id, layer in self._layers.items()
+        }
+        self._hooks: dict[str, RemovableHandle] = {}
+        self.joined: list[tuple[str, str]] = []
+        """(slot id, "seed" or "gate") in the order in which they joined the optimiser, of those still in it."""
+        self.planted = torch.zeros(len(slots), dtype=torch.long)
+        """Seeds that each slot has held so far."""
+
+    def follow(self, life: Lifecycle) -> None:
+        """Make the modules those of the lifecycle: plant, remove, freeze, set alpha."""
+        for index, (slot_id, slot) in enumerate(self._slots.items()):
+            live = bool(life.live[0, index])
+            slot.stage = SeedStage(int(life.stage[0, index]))
+            slot.alpha.fill_(life.alpha[0, index])
+            if live:
+                slot.algorithm = AlphaAlgorithm(int(life.algorithm[0, index]))
+            if live and slot.seed is None:
+                self.planted[index] += 1
+                self._plant(slot_id, SEED, BlueprintAction(int(life.blueprint[0, index])))
+            if not live:
+                self._remove(slot_id, SEED)
+            if live and slot.algorithm is AlphaAlgorithm.GATE:
+                self._plant(slot_id, GATE, BlueprintAction(int(life.blueprint[0, index])))
+            else:
+                self._remove(slot_id, GATE)
+            slot.requires_grad_(int(life.alpha_mode[0, index]) != AlphaMode.DOWN)
+            if int(life.alpha_mode[0, index]) == AlphaMode.DOWN:
+                slot.zero_grad()
+
+    def state(self) -> dict[str, Any]:
+        """What a network must be given again beside the lifecycle: plain values."""
+        return {"planted": self.planted.clone(), "joined": [list(each) for each in self.joined]}
+
+    def restore(self, state: Mapping[str, Any], life: Lifecycle) -> None:
+        """Plant what a saved network held, in the order of its optimiser's parameters; then `follow` its lifecycle.
+
+        Raises:
+            StateError: the state is damaged; nothing has changed then.
+        """
+        if "planted" not in state or "joined" not in state:
+            raise StateError("the state has no 'planted' or no 'joined'")
+        joined = [tuple(each) for each in state["joined"]]
+        slot_ids = list(self._slots)
+        expected = [(slot_ids[index], SEED) for index in life.live[0].nonzero()[:, 0].tolist()]
+        gated = life.live & (life.algorithm == AlphaAlgorithm.GATE)
+        expected += [(slot_ids[index], GATE) for index in gated[0].nonzero()[:, 0].tolist()]
+        if sorted(joined) != sorted(expected):
+            raise StateError(f"'joined' of the state is {joined}, its lifecycle holds {expected}")
+        planted = take(state, "planted", self.planted)
+        for slot_id, kind in list(self.joined):
+            self._remove(slot_id, kind)
+        self.planted = planted
+        for slot_id, kind in joined:
+            self._plant(slot_id, kind, BlueprintAction(int(life.blueprint[0, slot_ids.index(slot_id)])))
+        self.follow(life)
+
+    def sizes(self) -> Int[Tensor, "1 slot"]:
+        """Parameters of each slot's seed and gate."""
+        counts = [sum(each.numel() for each in slot.parameters()) for slot in self._slots.values()]
+        return torch.tensor([counts])
+
+    def _plant(self, slot_id: str, kind: str, blueprint: BlueprintAction) -> None:
+        slot = self._slots[slot_id]
+        if getattr(slot, kind) is not None:
+            return
+        index = list(self._slots).index(slot_id)
+        topology, channels, device, dtype = slot.activation
+        first_values = (self._seed * len(self._slots) + index) * MAX_SEEDS + int(self.planted[index])
+        with seeded_initialisation(first_values % 2**63):
+            module = (
+                build_blueprint(blueprint, topology, channels) if kind == SEED else Gate(channels, topology)
+            )
+        setattr(slot, kind, module.to(device, dtype))
+        if kind == SEED:  # an empty slot costs nothing
+            self._hooks[slot_id] = self._layers[slot_id].register_forward_hook(slot.after_layer)
+        join_group(self._optimizer, self._groups[slot_id], module.parameters())
+        self.joined.append((slot_id, kind))
+
+    def _remove(self, slot_id: str, kind: str) -> None:
+        module = getattr(self._slots[slot_id], kind)
+        if module is not None:
+            leave(self._optimizer, list(module.parameters()))
+            setattr(self._slots[slot_id], kind, None)
+            if kind == SEED:
+                self._hooks.pop(slot_id).remove()
+            self.joined.remove((slot_id, kind))

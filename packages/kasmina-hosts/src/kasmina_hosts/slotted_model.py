@@ -1,0 +1,162 @@
+"""Slots in any network: behind which layers, what these put out, and the plain network that comes of them."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from kasmina_hosts.seed_slot import Activation, GrownLayer, SeedSlot
+from leyline_types import Topology
+
+CONTAINER = "grown_slots"
+"""Name under which a model holds its slots: their seeds are among its parameters and in its state_dict."""
+
+Sample = Tensor | tuple[Any, ...] | Mapping[str, Any]
+
+
+class SlotError(ValueError):
+    """A slot that a model cannot have."""
+
+
+@final
+class GrownSlots(nn.ModuleDict):
+    """The slots of a model. Called, it changes nothing: a `nn.Sequential` calls all of its children."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input."""
+        return x
+
+
+def find_activations(model: nn.Module, slots: Mapping[str, str], sample: Sample) -> dict[str, Activation]:
+    """What the layers put out, found by running the model once, in evaluation mode and without gradients.
+
+    Args:
+        model: any network; it is left as it was.
+        slots: slot id -> name of the layer, as in `model.named_modules()`.
+        sample: an input of the model; a tuple is its positional, a mapping its keyword arguments.
+
+    Raises:
+        SlotError: the model has slots already; a layer is unknown, named twice, not used by the model, or puts out
+            something else than one tensor [B, C, H, W] or [B, T, D] of floating point; the layers' kinds differ.
+    """
+    if hasattr(model, CONTAINER):
+        raise SlotError(f"the model has slots already (in its attribute {CONTAINER!r})")
+    layers = {slot_id: _find_layer(model, slot_id, name) for slot_id, name in slots.items()}
+    _check_distinct(slots, layers)
+    activations = _trace(model, slots, layers, sample)
+    kinds = {slot_id: activation.topology for slot_id, activation in activations.items()}
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{slot_id} ({slots[slot_id]}) is {kind}" for slot_id, kind in kinds.items())
+        raise SlotError(f"all slots of a network must be of one topology: {listed}")
+    return activations
+
+
+def attach_slots(model: nn.Module, activations: Mapping[str, Activation]) -> dict[str, SeedSlot]:
+    """Give a model its empty slots."""
+    made = {slot_id: SeedSlot(activation) for slot_id, activation in activations.items()}
+    model.add_module(CONTAINER, GrownSlots(made))
+    return made
+
+
+def without_slots(model: nn.Module, slots: Mapping[str, str]) -> nn.Module:
+    """A copy of a slotted model as a plain network that computes the same in evaluation mode."""
+    copy: nn.Module = deepcopy(model)
+    container = copy.get_submodule(CONTAINER)
+    layers = {slot_id: copy.get_submodule(name) for slot_id, name in slots.items()}
+    delattr(copy, CONTAINER)
+    plain = copy
+    for slot_id, layer in layers.items():
+        for key, hook in list(layer._forward_hooks.items()):
+            if isinstance(getattr(hook, "__self__", None), SeedSlot):
+                del layer._forward_hooks[key]
+        slot = container.get_submodule(slot_id)
+        assert isinstance(slot, SeedSlot)
+        if slot.alters_output and slot.seed is not None:
+            grown = GrownLayer(layer, slot.seed, slot.gate, float(slot.alpha), slot.algorithm)
+            grown.training = layer.training
+            _replace(copy, layer, grown)
+            plain = grown if layer is copy else plain
+    return plain
+
+
+def _find_layer(model: nn.Module, slot_id: str, name: str) -> nn.Module:
+    names: dict[str, nn.Module] = dict(model.named_modules())
+    if name not in names:
+        near = get_close_matches(name, names, n=3, cutoff=0.3)
+        hint = f"; near by are {', '.join(map(repr, near))}" if near else ""
+        raise SlotError(f"slot {slot_id!r}: the model has no layer {name!r}{hint}")
+    return names[name]
+
+
+def _check_distinct(slots: Mapping[str, str], layers: Mapping[str, nn.Module]) -> None:
+    seen: dict[nn.Module, str] = {}
+    for slot_id, layer in layers.items():
+        if layer in seen:
+            raise SlotError(f"slots {seen[layer]!r} and {slot_id!r} are both behind layer {slots[slot_id]!r}")
+        seen[layer] = slot_id
+
+
+def _trace(
+    model: nn.Module, slots: Mapping[str, str], layers: Mapping[str, nn.Module], sample: Sample
+) -> dict[str, Activation]:
+    recorder = _Recorder()
+    hooks = [layer.register_forward_hook(recorder.after_layer) for layer in layers.values()]
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            if isinstance(sample, Mapping):
+                model(**sample)
+            else:
+                model(*(sample if isinstance(sample, tuple) else (sample,)))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for hook in hooks:
+            hook.remove()
+    return {
+        slot_id: _activation(slot_id, slots[slot_id], recorder.outputs.get(layer, []))
+        for slot_id, layer in layers.items()
+    }
+
+
+@final
+class _Recorder:
+    def __init__(self) -> None:
+        self.outputs: dict[nn.Module, list[object]] = {}
+
+    def after_layer(self, layer: nn.Module, inputs: object, output: object) -> None:
+        self.outputs.setdefault(layer, []).append(output)
+
+
+def _activation(slot_id: str, name: str, outputs: list[object]) -> Activation:
+    where = f"slot {slot_id!r}: layer {name!r}"
+    if not outputs:
+        raise SlotError(f"{where} is not used when the model runs on the sample")
+    found = set()
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise SlotError(
+                f"{where} puts out {type(output).__name__}, expected one tensor [B, C, H, W] or [B, T, D]"
+            )
+        if output.dim() not in (3, 4) or not output.is_floating_point():
+            raise SlotError(
+                f"{where} puts out {output.dtype} of shape {tuple(output.shape)}, expected floating point "
+                "[B, C, H, W] or [B, T, D]"
+            )
+        topology = Topology.CNN if output.dim() == 4 else Topology.TRANSFORMER
+        channels = output.shape[1 if topology is Topology.CNN else -1]
+        found.add(Activation(topology, channels, output.device, output.dtype))
+    if len(found) > 1:
+        raise SlotError(f"{where} is used several times, with differing outputs: {sorted(map(str, found))}")
+    return found.pop()
+
+
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if child is old:
+                setattr(parent, name, new)

@@ -1,0 +1,88 @@
+"""The transformer host: a small vision transformer with a slot after each of its three blocks.
+
+A. Dosovitskiy et al., An Image is Worth 16x16 Words, https://arxiv.org/abs/2010.11929; the mean over the tokens stands
+for the class token.
+"""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from kasmina_hosts.token_seeds import AttentionSeed, Tokens
+
+
+@final
+class PatchEmbedding(nn.Module):
+    """Each patch of pixels as one token, with a learned vector for its position."""
+
+    def __init__(self, image_shape: tuple[int, int, int], patch_size: int, width: int) -> None:
+        super().__init__()
+        channels, height, image_width = image_shape
+        self.patch_size = patch_size
+        self.linear = nn.Linear(channels * patch_size**2, width)
+        self.position = nn.Parameter(torch.randn(height * image_width // patch_size**2, width) / width**0.5)
+
+    def forward(self, x: Float[Tensor, "batch channel height width"]) -> Tokens:
+        """From images to [batch, patch, width], row by row."""
+        size = self.patch_size
+        patches = x.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # [batch, C, row, size, column, size]
+        tokens = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+        embedded: Tensor = self.linear(tokens) + self.position
+        return embedded
+
+
+@final
+class EncoderBlock(nn.Module):
+    """Attention, then an MLP without expansion, each on normalised tokens and added to them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = AttentionSeed(width)
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, width)
+        self.down = nn.Linear(width, width)
+
+    def forward(self, x: Tokens) -> Tokens:
+        """Same shape in and out."""
+        x = self.attention(x)
+        changed: Tensor = x + self.down(gelu(self.up(self.norm(x))))
+        return changed
+
+
+@final
+class TokenHead(nn.Module):
+    """Class logits from the mean token."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, num_classes)
+
+    def forward(self, x: Tokens) -> Float[Tensor, "batch num_classes"]:
+        """From tokens [batch, token, width]."""
+        logits: Tensor = self.linear(x.mean(dim=-2))
+        return logits
+
+
+def vit_parts(
+    image_shape: tuple[int, int, int], patch_size: int, width: int, num_classes: int
+) -> list[nn.Module]:
+    """The parts in order: embedding and first block, two more blocks, each followed by a slot, and the head.
+
+    Raises:
+        ValueError: patches of this size do not tile the image.
+    """
+    _, height, image_width = image_shape
+    if height % patch_size or image_width % patch_size:
+        raise ValueError(
+            f"patches of {patch_size} x {patch_size} pixels (`patch_size`) do not tile images of "
+            f"{height} x {image_width}"
+        )
+    return [
+        nn.Sequential(PatchEmbedding(image_shape, patch_size, width), EncoderBlock(width)),
+        EncoderBlock(width),
+        EncoderBlock(width),
+        TokenHead(width, num_classes),
+    ]

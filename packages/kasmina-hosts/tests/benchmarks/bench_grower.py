@@ -1,0 +1,54 @@
+"""What a `Grower` without live seeds adds to a training step of a user's own network."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from networks_to_grow import Script, SmallResNet, SmallTransformer, plain_cnn
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from kasmina_hosts import DigitsTask, Grower
+
+BARE, GROWER = "bare", "with a Grower, no live seeds"
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, str]]] = {
+    "plain CNN": (plain_cnn, {"r0c0": "2", "r0c1": "4"}),
+    "residual network": (SmallResNet, {"r0c0": "stem", "r0c1": "blocks.0", "r0c2": "blocks.1"}),
+    "transformer": (SmallTransformer, {"r0c0": "layers.0", "r0c1": "layers.1"}),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.benchmark(min_rounds=1000, warmup=True)
+@pytest.mark.parametrize("column", [BARE, GROWER])
+@pytest.mark.parametrize("row", NETWORKS)
+def test_step(benchmark: BenchmarkFixture, row: str, column: str) -> None:
+    build, slots = NETWORKS[row]
+    model, data = build(), DigitsTask().train
+    images, labels = data.images[:64], data.labels[:64]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    if column == GROWER:
+        Grower(
+            model,
+            slots=slots,
+            controller=Script([]),
+            optimizer=optimizer,
+            sample=images,
+            max_epochs=25,
+            num_classes=10,
+        )
+
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    benchmark.extra_info.update(
+        table="One training step, batch of 64 digits", row=row, column=column, torch=torch.__version__
+    )
+    benchmark(step)

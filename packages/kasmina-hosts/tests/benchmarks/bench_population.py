@@ -1,0 +1,191 @@
+"""One epoch of training for E hosts at once, beside E ordinary hosts one after another; evaluation; memory.
+
+The ordinary hosts are the same modules of `torch.nn`, one network each, the same seeds behind their stages, trained by
+`torch.optim.SGD`: no blending, gradient norms or accuracies, which the population computes as well.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from kasmina_hosts import (
+    DigitsTask,
+    GrownSeed,
+    HostConfig,
+    Lifecycle,
+    build_blueprint,
+    build_host,
+    empty_lifecycle,
+)
+from kasmina_hosts.epoch import train_epoch
+from kasmina_hosts.evaluation import evaluate, score_hosts
+from kasmina_hosts.grown import fossilized
+from kasmina_hosts.network import HostNetworks
+from leyline_types import AlphaAlgorithm, BlueprintAction, SlotConfig, Topology
+
+HEAVY, SLOTS, TASK = BlueprintAction.CONV_HEAVY, SlotConfig.default(), DigitsTask()
+SHAPE = (1, 8, 8)
+CONFIG = HostConfig()
+ORDINARY, POPULATION = "nn.Conv2d hosts one after another", "population"
+BLUEPRINTS = {
+    Topology.CNN: (None, HEAVY),
+    Topology.TRANSFORMER: (None, BlueprintAction.MLP),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def ordinary(hosts: int, config: HostConfig, blueprint: BlueprintAction | None) -> Callable[[], object]:
+    """An epoch of each host in turn."""
+    networks = []
+    for _ in range(hosts):
+        *stages, head = build_host(config, SHAPE, TASK.num_classes)
+        seeds = [
+            [build_blueprint(blueprint, config.topology, config.width)] if blueprint else [] for _ in stages
+        ]
+        pairs = zip(stages, seeds, strict=True)
+        networks.append(nn.Sequential(*(module for stage, seed in pairs for module in (stage, *seed)), head))
+    optimizers = [torch.optim.SGD(network.parameters(), lr=config.learning_rate) for network in networks]
+
+    def epoch() -> object:
+        for network, optimizer in zip(networks, optimizers, strict=True):
+            for batch in torch.randperm(len(TASK.train.labels)).split(config.batch_size):
+                optimizer.zero_grad()
+                cross_entropy(network(TASK.train.images[batch]), TASK.train.labels[batch]).backward()
+                optimizer.step()
+        return networks
+
+    return epoch
+
+
+def population(
+    hosts: int, config: HostConfig, blueprint: BlueprintAction | None
+) -> tuple[HostNetworks, Lifecycle]:
+    """The same hosts, stacked."""
+    networks = HostNetworks(range(hosts), config, SHAPE, TASK.num_classes)
+    if blueprint is None:
+        return networks, empty_lifecycle(hosts, len(SLOTS))
+    seeds = dict.fromkeys(SLOTS, GrownSeed(blueprint, AlphaAlgorithm.ADD, 1.0))
+    for host in range(hosts):
+        for slot in range(len(SLOTS)):
+            networks.plant(host, slot, blueprint, 0)
+    return networks, fossilized([seeds] * hosts, SLOTS)
+
+
+def train(networks: HostNetworks, life: Lifecycle, config: HostConfig) -> object:
+    order = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in life.stage])
+    return train_epoch(
+        networks, life, TASK.train, order, batch_size=config.batch_size, learning_rate=config.learning_rate
+    )
+
+
+def measure(
+    benchmark: BenchmarkFixture, table: str, row: str, column: str, way: Callable[[], object], rounds: int = 5
+) -> None:
+    benchmark.extra_info.update(table=table, row=row, column=column, torch=torch.__version__)
+    benchmark.pedantic(way, rounds=rounds, warmup_rounds=1)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("column", [ORDINARY, POPULATION])
+@pytest.mark.parametrize("topology", Topology)
+@pytest.mark.parametrize("grown", [False, True])
+def test_epoch(benchmark: BenchmarkFixture, grown: bool, topology: Topology, column: str) -> None:
+    config = CONFIG if topology is Topology.CNN else HostConfig(topology=topology, width=16, patch_size=2)
+    blueprint = BLUEPRINTS[topology][grown]
+    if column == ORDINARY:
+        way = ordinary(32, config, blueprint)
+    else:
+        way = partial(train, *population(32, config, blueprint), config)
+    seeds = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
+    measure(benchmark, "One epoch of 32 hosts", f"{topology}, {seeds}", column, way)
+
+
+@pytest.mark.parametrize("column", [ORDINARY, POPULATION])
+@pytest.mark.parametrize("blueprint", [None, HEAVY])
+@pytest.mark.parametrize("hosts", [1, 2, 4, 8, 16, 32, 64, 128])
+def test_scaling(
+    benchmark: BenchmarkFixture, hosts: int, blueprint: BlueprintAction | None, column: str
+) -> None:
+    if column == ORDINARY:
+        way = ordinary(hosts, CONFIG, blueprint)
+    else:
+        way = partial(train, *population(hosts, CONFIG, blueprint), CONFIG)
+    table = f"One epoch, cnn, {'three heavy seeds each' if blueprint else 'no seeds'}"
+    measure(benchmark, table, f"E = {hosts}", column, way, rounds=3)
+
+
+def step(networks: HostNetworks, life: Lifecycle, *, contributions: bool, interactions: bool) -> object:
+    train(networks, life, CONFIG)
+    if contributions:
+        return evaluate(networks, life, TASK.validation, interactions=interactions)
+    return score_hosts(networks, life, TASK.validation)
+
+
+@pytest.mark.parametrize(
+    ("column", "contributions", "interactions"),
+    [
+        ("training and validation", False, False),
+        ("and each seed's contribution", True, False),
+        ("and each pair's interaction", True, True),
+    ],
+)
+@pytest.mark.parametrize("blueprint", [BlueprintAction.NORM, HEAVY])
+def test_counterfactuals(
+    benchmark: BenchmarkFixture,
+    blueprint: BlueprintAction,
+    column: str,
+    contributions: bool,
+    interactions: bool,
+) -> None:
+    networks, life = population(32, CONFIG, blueprint)
+    way = partial(step, networks, life, contributions=contributions, interactions=interactions)
+    row = f"three seeds {blueprint.blueprint_id} each"
+    measure(benchmark, "One step of 32 hosts", row, column, way, rounds=9)
+
+
+PEAK = """
+import resource, sys, torch
+torch.set_num_threads(1)
+from kasmina_hosts import DigitsTask, GrownSeed, HostConfig, HostPopulation
+from leyline_types import AlphaAlgorithm, BlueprintAction, FactoredActions
+hosts = {hosts}
+population = HostPopulation(DigitsTask(), HostConfig(interactions=True))
+seed = GrownSeed(BlueprintAction.CONV_HEAVY, AlphaAlgorithm.ADD, 1.0)
+population.reset(list(range(hosts)), [dict.fromkeys(population.slot_config, seed)] * hosts if {grown} else None)
+for _ in range(2):
+    population.step(FactoredActions(*[torch.zeros(hosts, dtype=torch.int64)] * 8))
+state = sum(tensor.numel() * tensor.element_size() for tensor in population.state_dict().values())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, state)
+"""
+
+
+def peak_and_state(hosts: int, grown: bool) -> list[int]:
+    """Most memory that a process of so many hosts held, and the size of their saved state; bytes."""
+    code = PEAK.format(hosts=hosts, grown=grown)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [int(number) for number in done.stdout.split()]
+
+
+@pytest.mark.parametrize(("column", "kind"), [("in a saved state", 1), ("at the peak of a step", 0)])
+@pytest.mark.parametrize("grown", [False, True])
+def test_memory(benchmark: BenchmarkFixture, grown: bool, column: str, kind: int) -> None:
+    """What each host adds between 32 and 128 of them."""
+    few = benchmark.pedantic(peak_and_state, args=(32, grown), rounds=1)  # type: ignore[no-untyped-call]
+    many = peak_and_state(128, grown)
+    benchmark.extra_info.update(
+        table="Memory that a host adds",
+        row="three heavy seeds" if grown else "no seeds",
+        column=column,
+        bytes=(many[kind] - few[kind]) / 96,
+        torch=torch.__version__,
+    )

@@ -1,0 +1,143 @@
+"""A grower is saved and goes on bit for bit, in the middle of growth, with any optimiser."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from networks_to_grow import NETWORKS, Loop, eventful, loop, sgd
+from torch import nn
+
+from kasmina_hosts import DigitsTask, StateError
+
+
+def adamw(model: nn.Module) -> torch.optim.Optimizer:
+    first, *others = model.parameters()
+    groups: list[dict[str, Any]] = [{"params": [first]}, {"params": others, "lr": 3e-3}]
+    return torch.optim.AdamW(groups, lr=1e-2)
+
+
+def fresh(
+    task: DigitsTask, network: str, make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+) -> Loop:
+    return loop(task, network, eventful(NETWORKS[network][2]), make_optimizer=make_optimizer, validate=True)
+
+
+def through_a_file(state: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def go_on(run: Loop, epochs: int) -> list[torch.Tensor]:
+    """Everything that can differ: columns of each observation, then all parameters."""
+    found: list[torch.Tensor] = []
+    for epoch in range(epochs):
+        torch.manual_seed(epoch)
+        signals, slots, _ = run.epoch().observation
+        found += [*signals, *slots]
+    return [*found, *run.model.state_dict().values()]
+
+
+@pytest.mark.parametrize("network", list(NETWORKS))
+@pytest.mark.parametrize("make_optimizer", [sgd, adamw])
+@pytest.mark.parametrize("saved_after", [0, 4, 8, 14])
+def test_it_goes_on_bit_for_bit(
+    task: DigitsTask,
+    network: str,
+    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+    saved_after: int,
+) -> None:
+    first = fresh(task, network, make_optimizer)
+    go_on(first, saved_after)
+    saved = through_a_file(
+        {
+            "grower": first.grower.state_dict(),
+            "model": first.model.state_dict(),
+            "optimizer": first.optimizer.state_dict(),
+        }
+    )
+    second = fresh(task, network, make_optimizer)
+    second.grower.load_state_dict(saved["grower"])
+    second.model.load_state_dict(saved["model"])
+    second.optimizer.load_state_dict(saved["optimizer"])
+    assert second.grower.epoch == saved_after
+    for ours, theirs in zip(go_on(second, 4), go_on(first, 4), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_grower_that_has_grown_can_be_sent_back(task: DigitsTask) -> None:
+    """Its present seeds leave model and optimiser."""
+    run = fresh(task, "resnet", sgd)
+    go_on(run, 2)
+    saved = through_a_file([run.grower.state_dict(), run.model.state_dict(), run.optimizer.state_dict()])
+    first = go_on(run, 6)
+    run.grower.load_state_dict(saved[0])
+    run.model.load_state_dict(saved[1])
+    run.optimizer.load_state_dict(saved[2])
+    held = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
+    assert set(held) == set(run.model.parameters())
+    assert len(held) == len(set(held))
+    for ours, theirs in zip(go_on(run, 6), first, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
+    columns = dict(state["columns"])
+    match name:
+        case "other slots":
+            return state | {"arguments": state["arguments"] | {"slots": {"r0c0": "head"}}}
+        case "other length":
+            return state | {"arguments": state["arguments"] | {"max_epochs": 7}}
+        case "no column":
+            del columns["life.alpha"]
+        case "short column":
+            columns["life.alpha"] = columns["life.alpha"][:, :1]
+        case "seed too many":
+            return state | {"joined": [*state["joined"], ["r0c2", "seed"]]}
+        case "no memory":
+            return {key: value for key, value in state.items() if key != "memory"}
+        case "other memory":
+            return state | {"memory": [torch.zeros(1), 2]}
+        case "no planted":
+            return {key: value for key, value in state.items() if key != "planted"}
+        case _:
+            raise AssertionError(name)
+    return state | {"columns": columns}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other slots", "slots: {'r0c0': 'head'} in the state, {'r0c0': 'stem'"),
+        ("other length", "max_epochs: 7 in the state, 20 here"),
+        ("no column", "the state has no 'life.alpha'"),
+        (
+            "short column",
+            r"'life.alpha' of the state is torch.float32 of shape \(1, 1\), expected .* of \(1, 3\)",
+        ),
+        ("seed too many", "'joined' of the state is .*, its lifecycle holds"),
+        ("no memory", "the state holds no list 'memory'"),
+        ("other memory", "another kind of controller"),
+        ("no planted", "the state has no 'planted' or no 'joined'"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(task: DigitsTask, name: str, message: str) -> None:
+    run, untouched = fresh(task, "resnet", sgd), fresh(task, "resnet", sgd)
+    go_on(run, 4)
+    go_on(untouched, 4)
+    with pytest.raises(StateError, match=message):
+        run.grower.load_state_dict(damage(run.grower.state_dict(), name))
+    for ours, theirs in zip(go_on(run, 2), go_on(untouched, 2), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_state_is_a_copy(task: DigitsTask) -> None:
+    run = fresh(task, "resnet", sgd)
+    go_on(run, 3)
+    state = run.grower.state_dict()
+    stage = state["columns"]["life.stage"].clone()
+    go_on(run, 3)
+    assert torch.equal(state["columns"]["life.stage"], stage)
