@@ -8,6 +8,7 @@ import torch
 from host_scripts import advance, germinate
 from networks_to_grow import NETWORKS, Loop, eventful, grow, life_of, loop
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
 from kasmina_hosts import DigitsTask, Gates
 from leyline_types import (
@@ -376,3 +377,16 @@ def test_a_copy_of_the_model_is_independent(task: DigitsTask) -> None:
         for parameter in copy.get_submodule("grown_slots").parameters():
             parameter.zero_()
     assert not torch.equal(copy(task.test.images[:8]), before)
+
+
+def test_a_compiled_model_grows_too(task: DigitsTask) -> None:
+    """It is compiled anew when a seed comes, goes or changes its stage, and not when alpha moves."""
+    counter = CompileCounter()
+    run = loop(task, "resnet", life_of("r0c0", LIGHT, GerminationStyle.LINEAR_ADD))
+    compiled = torch.compile(run.model, backend=counter)
+    images, frames = task.test.images[:8], []
+    for _ in range(6):
+        run.epoch()
+        torch.testing.assert_close(compiled(images), run.model(images))
+        frames.append(counter.frame_count)
+    assert frames[0] < frames[2] == frames[3] == frames[4]  # blending since the third epoch

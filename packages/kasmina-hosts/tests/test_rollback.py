@@ -16,6 +16,7 @@ from host_scripts import (
     play,
     same_for_all,
     suspect,
+    together,
     waiting,
 )
 from torch import Tensor
@@ -190,17 +191,18 @@ def test_a_good_epoch_renews_what_is_gone_back_to(small: SmallTask, monkeypatch:
 def test_a_seed_planted_since_gets_its_first_values_back(
     small: SmallTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def script(epoch: int) -> FactoredAction:
-        actions = {
-            2: germinate("r0c0", BlueprintAction.CONV_LIGHT),
-            3: advance("r0c0"),
-            4: germinate("r0c2", BlueprintAction.NORM),
-        }
-        return actions.get(epoch, waiting())
-
+    """In a slot where another host has held the same blueprint for long."""
+    light = germinate("r0c0", BlueprintAction.CONV_LIGHT)
+    others = {0: light}
+    own_actions = {2: light, 3: advance("r0c0"), 4: germinate("r0c2", BlueprintAction.NORM)}
     population = make(small)
     suspect(monkeypatch, population, SICK, {2, 3, 4})
-    seen, states = recorded(population, script)
+    seen, states = [population.reset(SEEDS)], [parameters(population)]
+    for epoch in range(5):
+        actions = [others.get(epoch, waiting())] * len(SEEDS)
+        actions[SICK] = own_actions.get(epoch, waiting())
+        seen.append(population.step(together(actions)).observation)
+        states.append(parameters(population))
     assert rolled_back(seen) == [4]
     assert seen[5].slots.stage[SICK].tolist() == [SeedStage.TRAINING, SeedStage.DORMANT, SeedStage.PRUNED]
     planted, trained = states[3], states[4]

@@ -74,5 +74,7 @@ def _flex(tokens: int, window: int, device: torch.device) -> "tuple[Callable[...
         return (q - k).abs() <= window // 2
 
     run: Callable[..., Tensor] = flex_attention
-    mask = create_block_mask(near, None, None, tokens, tokens, device=str(device))
+    # It is kept: a first call in inference mode must not make it unfit to train with.
+    with torch.inference_mode(False):
+        mask = create_block_mask(near, None, None, tokens, tokens, device=str(device))
     return torch.compile(run) if device.type == "cuda" else run, mask

@@ -66,12 +66,12 @@ def blend(
 def blend_each(
     h: Float[Tensor, "host *shape"],
     s: Float[Tensor, "host *shape"],
-    gate: Float[Tensor, "host *shape"],
+    gate: Float[Tensor, "*ones"],
     alpha: Float[Tensor, " host"],
     algorithm: Int[Tensor, " host"],
     kinds: tuple[AlphaAlgorithm, ...],
 ) -> Float[Tensor, "host *shape"]:
-    """`blend`, each host by its own algorithm; `kinds` are those that occur."""
+    """`blend`, each host by its own algorithm; `kinds` are those that occur, and without GATE no gate is looked at."""
     blended = blend(h, s, gate, each(alpha, h), kinds[0])
     for kind in kinds[1:]:
         blended = torch.where(each(algorithm == kind, h), blend(h, s, gate, each(alpha, h), kind), blended)

@@ -19,7 +19,7 @@ class ConvStage(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch channel height width"]
-    ) -> Float[Tensor, "batch width rows columns"]:
+    ) -> Float[Tensor, "batch out_c rows columns"]:
         """From activations [batch, in_channels, H, W]."""
         activation: Tensor = self.conv(x).relu()
         return activation

@@ -72,9 +72,8 @@ def _places(
     height: int, width: int, kernel: int, stride: int, padding: int
 ) -> Float[Tensor, "tap input output"]:
     """1 where a tap of the kernel carries a position of the input to one of the output."""
-    with torch.inference_mode(
-        False
-    ):  # kept, so that a first call in inference mode must not make it unfit to train with
+    # It is kept: a first call in inference mode must not make it unfit to train with.
+    with torch.inference_mode(False):
         taps = torch.eye(kernel**2).reshape(-1, 1, kernel, kernel)
         inputs = torch.eye(height * width).reshape(-1, 1, height, width)
         carried = nn.functional.conv2d(inputs, taps, stride=stride, padding=padding)

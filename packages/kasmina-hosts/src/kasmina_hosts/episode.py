@@ -124,9 +124,8 @@ def restore(fresh: Episode, state: Mapping[str, Tensor]) -> Episode:
     states = torch.stack([order.get_state() for order in fresh.orders])
     for order, saved in zip(restored.orders, take(state, "orders", states), strict=True):
         try:
-            order.set_state(
-                saved.clone()
-            )  # it takes no view: with an offset it reads past its memory and crashes
+            # A copy, since of a view with an offset it reads past the memory and crashes.
+            order.set_state(saved.clone())
         except RuntimeError as error:
             raise StateError(f"'orders' of the state cannot be read: {error}") from None
     unknown = state.keys() - episode_state(restored).keys() - {"settings"}

@@ -123,11 +123,9 @@ def roll_back(
     return prune_now(life, removed).where(removed, epochs_in_stage=1.0, alpha_velocity=fall)
 
 
-def forget_epoch(epoch: EpochResult, train_before: Score, diverged: Bool[Tensor, " host"]) -> EpochResult:
-    """The epoch's figures with those of the diverged hosts taken back: their last score, and no gradients."""
-    loss, accuracy = (
-        torch.where(diverged, old, new) for old, new in zip(train_before, epoch.score, strict=True)
-    )
+def forget_epoch(epoch: EpochResult, restored: Score, diverged: Bool[Tensor, " host"]) -> EpochResult:
+    """The epoch's figures with those of the diverged hosts taken back: their score as restored, and no gradients."""
+    loss, accuracy = (torch.where(diverged, old, new) for old, new in zip(restored, epoch.score, strict=True))
     return EpochResult(
         score=Score(loss, accuracy),
         host_gradient=epoch.host_gradient.masked_fill(diverged, torch.nan),

@@ -175,7 +175,8 @@ class HostPopulation:
             evaluation = evaluate(
                 now.networks, life, self._validation, interactions=self._config.interactions
             )
-            epoch = forget_epoch(epoch, now.hosts.train, diverged)
+            restored = score_hosts(now.networks, life, self._task.train)
+            epoch = forget_epoch(epoch, restored, diverged)
             if not is_finite(epoch.score, evaluation.score).all():
                 raise DivergedHostError(
                     "a host is not finite although its last sound parameters were restored"

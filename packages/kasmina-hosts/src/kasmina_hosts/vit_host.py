@@ -25,7 +25,7 @@ class PatchEmbedding(nn.Module):
         self.linear = nn.Linear(channels * patch_size**2, width)
         self.position = nn.Parameter(torch.randn(height * image_width // patch_size**2, width) / width**0.5)
 
-    def forward(self, x: Float[Tensor, "batch channel height width"]) -> Tokens:
+    def forward(self, x: Float[Tensor, "batch channel rows columns"]) -> Tokens:
         """From images to [batch, patch, width], row by row."""
         size = self.patch_size
         patches = x.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # [batch, C, row, size, column, size]
