@@ -1,7 +1,7 @@
 """What a user's arrays must be like, and words for those that are not."""
 
 from itertools import count, islice
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,15 @@ Values: TypeAlias = npt.ArrayLike | Tensor
 
 _REAL, _INTEGERS = "biuf", "biu"  # numpy's letters for kinds of dtype
 _CHANNELS = (1, 3, 4)  # of grey, colour and colour with transparency
+
+
+class Source(NamedTuple):
+    """Images and labels of a part, and what messages call them."""
+
+    x: Values
+    y: Values
+    x_name: str
+    y_name: str
 
 
 def checked_images(values: Values, name: str) -> Float[Tensor, "sample channel height width"]:
@@ -78,17 +87,17 @@ def checked_labels(values: Values, name: str, num_classes: int | None) -> Int[Te
     return torch.from_numpy(array.astype(np.int64))
 
 
-def checked_part(x: Values, y: Values, x_name: str, y_name: str, num_classes: int | None) -> Split:
+def checked_part(source: Source, num_classes: int | None) -> Split:
     """Images and labels, not standardised yet.
 
     Args:
-        x, y: as for `checked_images` and `checked_labels`.
-        x_name, y_name: what messages call them.
+        source: x and y as for `checked_images` and `checked_labels`.
         num_classes: labels are below it; None sets no bound.
 
     Raises:
         ValueError: as of those two; or there are more of one than of the other.
     """
+    x, y, x_name, y_name = source
     images, labels = checked_images(x, x_name), checked_labels(y, y_name, num_classes)
     if len(images) != len(labels):
         raise ValueError(f"{x_name} has {len(images)} samples but {y_name} has {len(labels)} labels")

@@ -1,36 +1,24 @@
 """A task of anybody's own data: arrays in memory, .npz and IDX files."""
 
-import zipfile
-import zlib
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, final
+from typing import TypeAlias, final
 
 import numpy as np
 import torch
-from numpy.lib.npyio import NpzFile
 
 from kasmina_hosts.array_checks import (
+    Source,
     Values,
     check_every_class,
     checked_part,
     checked_sizes,
 )
 from kasmina_hosts.idx import read_idx
+from kasmina_hosts.npz import read_npz
 from kasmina_hosts.tasks import Split, standardised
 
 Pair: TypeAlias = tuple[Values, Values]
 """Images and labels."""
-
-_NPZ_PARTS = {"validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
-
-
-class _Source(NamedTuple):
-    """Images and labels of a part, and what messages call them."""
-
-    x: Values
-    y: Values
-    x_name: str
-    y_name: str
 
 
 @final
@@ -66,7 +54,7 @@ class ArrayTask:
         test: float = 0.2,
         seed: int = 0,
     ) -> None:
-        self._fill(_Source(x, y, "`x`", "`y`"), validation, test, name, num_classes, seed)
+        self._fill(Source(x, y, "`x`", "`y`"), validation, test, name, num_classes, seed)
 
     @classmethod
     def from_parts(
@@ -91,7 +79,7 @@ class ArrayTask:
         """
         task = cls.__new__(cls)
         task._fill(
-            _Source(*train, "`train[0]`", "`train[1]`"),
+            Source(*train, "`train[0]`", "`train[1]`"),
             _part_or_fraction(validation, "validation"),
             _part_or_fraction(test, "test"),
             name,
@@ -123,7 +111,7 @@ class ArrayTask:
             FileNotFoundError: no such file.
             ValueError: another kind of file, arrays that are missing or pickled, or as of the class.
         """
-        sources = _read_npz(path)
+        sources = read_npz(path)
         task = cls.__new__(cls)
         task._fill(
             sources["train"],
@@ -165,7 +153,7 @@ class ArrayTask:
         if (test_images is None) != (test_labels is None):
             lone = "test_labels" if test_images is None else "test_images"
             raise ValueError(f"`{lone}` came alone, expected both `test_images` and `test_labels` or neither")
-        held_out: _Source | float = test
+        held_out: Source | float = test
         if test_images is not None and test_labels is not None:
             held_out = _idx_source(test_images, test_labels)
         task = cls.__new__(cls)
@@ -175,9 +163,9 @@ class ArrayTask:
 
     def _fill(
         self,
-        train: _Source,
-        validation: _Source | float,
-        test: _Source | float,
+        train: Source,
+        validation: Source | float,
+        test: Source | float,
         name: str,
         num_classes: int | None,
         seed: int,
@@ -186,10 +174,10 @@ class ArrayTask:
             raise ValueError(f"`num_classes` must be at least 2, not {num_classes}")
         if seed < 0:
             raise ValueError(f"`seed` must be at least 0, not {seed}")
-        known, fractions = {"train": checked_part(*train, num_classes)}, {}
+        known, fractions = {"train": checked_part(train, num_classes)}, {}
         for label, part in (("validation", validation), ("test", test)):
-            if isinstance(part, _Source):
-                known[label] = checked_part(*part, num_classes)
+            if isinstance(part, Source):
+                known[label] = checked_part(part, num_classes)
                 shapes = [list(split.images.shape[1:]) for split in (known["train"], known[label])]
                 if shapes[0] != shapes[1]:
                     raise ValueError(
@@ -217,54 +205,9 @@ class ArrayTask:
         self.train, self.validation, self.test = splits
 
 
-def _part_or_fraction(part: Pair | float, name: str) -> _Source | float:
-    return part if isinstance(part, (int, float)) else _Source(*part, f"`{name}[0]`", f"`{name}[1]`")
+def _part_or_fraction(part: Pair | float, name: str) -> Source | float:
+    return part if isinstance(part, (int, float)) else Source(*part, f"`{name}[0]`", f"`{name}[1]`")
 
 
-def _idx_source(images: str | Path, labels: str | Path) -> _Source:
-    return _Source(read_idx(images), read_idx(labels), str(images), str(labels))
-
-
-def _read_npz(path: str | Path) -> dict[str, _Source]:
-    """The parts that a file has; always "train", perhaps "validation" and "test"."""
-    # All that zipfile and numpy raise, found by altering every byte of a file.
-    damage = (
-        ValueError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    )
-    with Path(path).open("rb") as raw:
-        if not zipfile.is_zipfile(raw):
-            raise ValueError(f"{path} is not an .npz file, which is a zip archive of arrays")
-        try:
-            file = NpzFile(raw, allow_pickle=False)
-        except damage as error:
-            raise ValueError(f"{path} is not an .npz file: {error}") from error
-        names = _npz_names(file.files, path)
-        arrays = {}
-        for name in (name for pair in names.values() for name in pair):
-            try:
-                arrays[name] = file[name]
-            except damage as error:
-                raise ValueError(f"array {name} of {path} cannot be read: {error}") from error
-    return {
-        part: _Source(arrays[x], arrays[y], f"{x} of {path}", f"{y} of {path}")
-        for part, (x, y) in names.items()
-    }
-
-
-def _npz_names(found: list[str], path: str | Path) -> dict[str, tuple[str, str]]:
-    """Which arrays make which part."""
-    train = [pair for pair in (("x", "y"), ("x_train", "y_train")) if {*pair} & {*found}]
-    if len(train) != 1:
-        has = ", ".join(found) or "none"
-        raise ValueError(f"{path} has the arrays {has}; expected either x and y or x_train and y_train")
-    names = {"train": train[0]} | {part: pair for part, pair in _NPZ_PARTS.items() if {*pair} & {*found}}
-    for x, y in names.values():
-        if not {x, y} <= {*found}:
-            raise ValueError(f"{path} has the arrays {', '.join(found)}; expected {x} and {y} together")
-    return names
+def _idx_source(images: str | Path, labels: str | Path) -> Source:
+    return Source(read_idx(images), read_idx(labels), str(images), str(labels))
