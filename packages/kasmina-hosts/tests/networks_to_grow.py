@@ -94,10 +94,32 @@ class SmallTransformer(nn.Module):
         return logits
 
 
+@final
+class TorchTransformer(nn.Module):
+    """PyTorch's own encoder, which in evaluation mode passes over its submodules if it can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.encoder(self.embed(x[:, 0]))
+        logits: Tensor = self.head(tokens.mean(1))
+        return logits
+
+
 NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], dict[str, str], Topology]] = {
     "plain cnn": (plain_cnn, {"r0c0": "2", "r0c1": "4"}, Topology.CNN),
     "resnet": (SmallResNet, {"r0c0": "stem", "r0c1": "blocks.0", "r0c2": "blocks.1.first"}, Topology.CNN),
     "transformer": (SmallTransformer, {"r0c0": "layers.0", "r0c1": "layers.1"}, Topology.TRANSFORMER),
+    "nn.TransformerEncoder": (
+        TorchTransformer,
+        {"r0c0": "encoder.layers.0", "r0c1": "encoder.layers.1.dropout1"},
+        Topology.TRANSFORMER,
+    ),
 }
 """Name -> how it is built, its slots, their topology."""
 

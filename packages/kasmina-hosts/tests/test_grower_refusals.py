@@ -20,6 +20,7 @@ class Odd(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(1, 4, 3, padding=1)
         self.tokens = nn.Flatten(2)
+        self.line = nn.Conv1d(4, 4, 1)
         self.recurrent = nn.GRU(64, 8, batch_first=True)
         self.pick = nn.Identity()
         self.unused = nn.Conv2d(4, 4, 1)
@@ -27,7 +28,7 @@ class Odd(nn.Module):
         self.head = nn.Linear(8, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.tokens(self.twice(self.conv(x)))
+        tokens = self.line(self.tokens(self.twice(self.conv(x))))
         found, _ = self.recurrent(tokens)
         chosen = self.pick(found.argmax(-1)[..., None])
         logits: Tensor = self.head(self.twice(found + 0 * chosen).mean(1))
@@ -81,6 +82,7 @@ def make(
         ),
         (Odd, {"r0c0": "pick"}, "layer 'pick' puts out torch.int64 of shape"),
         (Odd, {"r0c0": "unused"}, "layer 'unused' is not used when the model runs on the sample"),
+        (Odd, {"r0c0": "line"}, r"layer 'line' puts out \[B, C, L\], expected tokens \[B, T, D\]"),
         (Odd, {"r0c0": "twice"}, "layer 'twice' is used several times, with differing outputs"),
         (
             Odd,
@@ -103,7 +105,7 @@ def test_slots(task: DigitsTask, build: Callable[[], nn.Module], slots: dict[str
 
 def test_a_slot_that_no_blueprint_fits(task: DigitsTask) -> None:
     rules = LegalityRules(enabled_blueprints=(BlueprintAction.LORA,))
-    with pytest.raises(ValueError, match="hold none that fits a cnn network"):
+    with pytest.raises(ValueError, match=r"no blueprint fits slots r0c0: .* hold none for a cnn network"):
         make(SmallResNet(), {"r0c0": "stem"}, task, rules=rules)
     with pytest.raises(ValueError, match="'r4c4'"):
         make(SmallResNet(), {"r0c0": "stem"}, task, rules=LegalityRules(enabled_slots=("r4c4",)))
@@ -113,8 +115,14 @@ def test_optimisers(task: DigitsTask) -> None:
     model, other = SmallResNet(), SmallResNet()
     with pytest.raises(OptimizerError, match="the SGD optimiser holds none of the model's 16 parameters"):
         make(model, {"r0c0": "stem"}, task, torch.optim.SGD(other.parameters(), lr=0.1))
-    with pytest.raises(OptimizerError, match="L-BFGS"):
-        make(model, {"r0c0": "stem"}, task, torch.optim.LBFGS(model.parameters()))
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
+    for optimizer, reason in (
+        (torch.optim.LBFGS(model.parameters()), "seeds cannot join LBFGS: it ties"),
+        (torch.optim.Muon(matrices), "seeds cannot join Muon: it takes matrices only"),
+        (torch.optim.SparseAdam(list(model.parameters())), "seeds cannot join SparseAdam: it takes sparse"),
+    ):
+        with pytest.raises(OptimizerError, match=reason):
+            make(model, {"r0c0": "stem"}, task, optimizer)
     assert not hasattr(model, "grown_slots")
 
 
@@ -165,12 +173,12 @@ def test_samples_may_be_several_arguments(task: DigitsTask) -> None:
 
 def test_tracing_leaves_batch_statistics_and_modes_as_they_are(task: DigitsTask) -> None:
     model = plain_cnn()
-    model.get_submodule("1").eval()
+    model.get_submodule("5").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     make(model, {"r0c0": "2"}, task)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert model.training
-    assert not model.get_submodule("1").training
+    assert not model.get_submodule("5").training
 
 
 @pytest.mark.parametrize(

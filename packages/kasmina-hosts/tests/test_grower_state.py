@@ -91,6 +91,22 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
             return state | {"arguments": state["arguments"] | {"slots": {"r0c0": "head"}}}
         case "other length":
             return state | {"arguments": state["arguments"] | {"max_epochs": 7}}
+        case "other channels":
+            return state | {"arguments": state["arguments"] | {"channels": {"r0c0": 3}}}
+        case "other seed":
+            return state | {"arguments": state["arguments"] | {"seed": 7}}
+        case "no arguments":
+            return state | {"arguments": None}
+        case "odd list":
+            return state | {"joined": 5}
+        case "no pairs":
+            return state | {"joined": [5]}
+        case "before the first epoch":
+            return state | {"epoch": -4}
+        case "no stage":
+            columns["life.stage"] = columns["life.stage"] + 90
+        case "lora":
+            columns["life.blueprint"] = torch.full_like(columns["life.blueprint"], 8)
         case "no column":
             del columns["life.alpha"]
         case "short column":
@@ -113,6 +129,14 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
     [
         ("other slots", "slots: {'r0c0': 'head'} in the state, {'r0c0': 'stem'"),
         ("other length", "max_epochs: 7 in the state, 20 here"),
+        ("other channels", r"channels: {'r0c0': 3} in the state, {'r0c0': 6"),
+        ("other seed", "seed: 7 in the state, 0 here"),
+        ("no arguments", "the state holds no dict 'arguments'"),
+        ("odd list", "'joined' of the state is no list of pairs but 5"),
+        ("no pairs", r"'joined' of the state is no list of pairs but \[5\]"),
+        ("before the first epoch", "the state is of epoch -4 and step 8"),
+        ("no stage", "'life.stage' of the state holds"),
+        ("lora", "'life.blueprint' of the state holds 8, which is none"),
         ("no column", "the state has no 'life.alpha'"),
         (
             "short column",

@@ -252,3 +252,17 @@ def test_gates_scale_with_the_episode() -> None:
     assert (short.min_training_epochs, short.embargo_epochs) == (1, 1)
     with pytest.raises(ValueError, match="`embargo_epochs` must be at least 1, not 0"):
         Gates(embargo_epochs=0)
+
+
+def test_the_sigmoid_curve_is_as_steep_as_the_gates_say() -> None:
+    """Halfway between flat, which is even, and a step."""
+    alphas = {}
+    for steepness in (1e-3, 12.0, 100.0):
+        state = live(*TRAINED, ADVANCE)  # one of three epochs of the rise to 0.7 has passed
+        gates = Gates(steepness=steepness)
+        started = state._replace(steps_done=torch.zeros_like(state.steps_done))
+        alphas[steepness] = float(tick(started, gates, state.alpha).alpha[0, 1])
+    assert alphas[1e-3] == pytest.approx(0.7 / 3, rel=1e-3)
+    assert alphas[1e-3] > alphas[12.0] > alphas[100.0]
+    with pytest.raises(ValueError, match="`steepness` must be above 0 and finite, not 0"):
+        Gates(steepness=0)

@@ -1,5 +1,9 @@
 """Hosts in real training: they learn, they grow, the same seeds give the same hosts, and nonsense is refused."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
 import pytest
 import torch
 from host_scripts import (
@@ -13,8 +17,11 @@ from host_scripts import (
     same_for_all,
     waiting,
 )
+from torch import Tensor
 
-from kasmina_hosts import DigitsTask, GrownSeed, HostConfig, HostPopulation
+from kasmina_hosts import DigitsTask, GrownSeed, HostConfig, HostPopulation, Split
+from kasmina_hosts.slot_groups import SlotGroups
+from kasmina_hosts.stacked import StackedModule
 from leyline_types import (
     AlphaAlgorithm,
     AlphaMode,
@@ -118,8 +125,10 @@ def test_falling_seeds_are_frozen(task: DigitsTask) -> None:
         *present.networks.slots[0].gate.tensors(),
     ]
     before = [tensor.clone() for tensor in tensors]
+    assert present.seeds.gradient_norm[0, 0].isnan()
     host = [tensor.clone() for tensor in present.networks.parts[0].tensors()]
-    population.step(same_for_all(waiting(), 1))
+    after = population.step(same_for_all(waiting(), 1)).observation
+    assert after.slots.gradient_ratio[0, 0].isnan()
     assert all(torch.equal(old, new) for old, new in zip(before, tensors, strict=True))
     assert not any(torch.equal(o, n) for o, n in zip(host, present.networks.parts[0].tensors(), strict=True))
 
@@ -195,7 +204,7 @@ def test_enabled_blueprints(task: DigitsTask) -> None:
         population = make(task, rules=LegalityRules(enabled_blueprints=enabled))
         population.reset([1])
         assert population.step(same_for_all(heavy, 1)).legal.item() is legal
-    with pytest.raises(ValueError, match="hold none that fits a cnn network"):
+    with pytest.raises(ValueError, match="hold none for a cnn network"):
         make(task, rules=LegalityRules(enabled_blueprints=(BlueprintAction.LORA,)))
 
 
@@ -262,3 +271,82 @@ def test_bad_settings_are_refused(settings: dict[str, object], message: str) -> 
 
 def test_a_topology_may_be_named_in_letters() -> None:
     assert HostConfig(topology="transformer").topology is Topology.TRANSFORMER  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_hosts_train_where_the_caller_wants_no_gradients(
+    task: DigitsTask, mode: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Loops that collect experience run so. The hosts are those of any other loop, and can go on outside."""
+    expected = play(make(task), [1, 2], epochs=4)
+    population = make(task)
+    with mode():
+        seen = [population.reset([1, 2])]
+        for epoch in range(3):
+            seen.append(population.step(same_for_all(growing(epoch), 2)).observation)
+    seen.append(population.step(same_for_all(growing(3), 2)).observation)
+    for ours, others in zip(seen, expected, strict=True):
+        assert_equal(ours, others)
+
+
+def test_without_co_adaptation_a_host_learns_as_if_its_seeds_gave_constants(task: DigitsTask) -> None:
+    """Blended in, the seeds change what the host computes; its gradients then go around them."""
+    losses = {}
+    for co_adapt in (True, False):
+        config = HostConfig(max_epochs=EPOCHS, co_adapt=co_adapt)
+        population = HostPopulation(task, config)
+        population.reset([1], [{"r0c1": GrownSeed(BlueprintAction.CONV_LIGHT, AlphaAlgorithm.ADD, 0.5)}])
+        losses[co_adapt] = population.step(same_for_all(waiting(), 1)).observation.signals.grad_norm_host
+        gradients = []
+        networks, life = population._present.networks, population._present.life
+        for slots in (networks.groups(life, training=True), None):
+            groups = slots or [_with_constants(each) for each in networks.groups(life, training=True)]
+            logits = networks.forward(task.test.images[None, :16], groups)
+            stem = list(networks.parts[0].tensors())
+            gradients.append(torch.autograd.grad(logits.square().sum(), stem)[0])
+        assert torch.allclose(gradients[0], gradients[1]) is not co_adapt
+    assert losses[True] != losses[False]
+
+
+def _with_constants(slot: SlotGroups) -> SlotGroups:
+    groups = (each._replace(seeds=_Detached(each.seeds)) for each in slot.groups)  # type: ignore[arg-type]
+    return slot._replace(groups=tuple(groups))
+
+
+class _Detached:
+    """A stack of seeds whose output is a constant."""
+
+    def __init__(self, seeds: StackedModule) -> None:
+        self.seeds = seeds
+
+    def __call__(self, x: Tensor, hosts: Tensor | None = None) -> Tensor:
+        return self.seeds(x, hosts).detach()
+
+
+class Odd(NamedTuple):
+    """A task with something wrong."""
+
+    name: str
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"labels": torch.zeros(4, dtype=torch.int32)},
+            r"labels of the task's test part are torch.int32 of shape \(4,\)",
+        ),
+        ({"labels": torch.zeros(3, dtype=torch.int64)}, r"of shape \(3,\), expected torch.int64 of \(4,\)"),
+        ({"labels": torch.full((4,), 10)}, "labels of the task's test part lie in 10 to 10, expected 0 to 9"),
+        ({"images": torch.zeros(4, 1, 8, 9)}, r"images of the task's test part have shape \(4, 1, 8, 9\)"),
+        ({"images": torch.zeros(0, 1, 8, 8)}, "with at least one sample"),
+    ],
+)
+def test_a_task_that_is_none_is_refused(change: dict[str, Tensor], message: str) -> None:
+    part = Split(torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(ValueError, match=message):
+        HostPopulation(Odd("odd", 10, part, part, part._replace(**change)), HostConfig())

@@ -220,6 +220,16 @@ DAMAGED: list[tuple[Callable[[State], State], str]] = [
         with_("networks.slots.0.norm.gain", lambda gain: gain[:, None]),
         r"'networks.slots.0.norm.gain' of the state .*\(4, 1\), expected .* of \(4,\)",
     ),
+    (with_("epoch", lambda epoch: epoch - 1000), "'epoch' of the state is -99"),
+    (
+        with_("life.stage", lambda stage: stage.masked_fill(stage == 4, 99)),
+        "'life.stage' of the state holds 99",
+    ),
+    (with_("life.stage", lambda stage: stage * 0), "'life.stage' of the state holds 0"),
+    (with_("life.blueprint", lambda column: column + 55), "'life.blueprint' of the state holds"),
+    (with_("life.blueprint", lambda column: column * 0), "a live seed without blueprint or algorithm"),
+    (with_("life.alpha", lambda column: column + 2), "'life.alpha' of the state does not lie in 0 to 1"),
+    (with_("life.curve", lambda column: column - 7), "'life.curve' of the state holds -"),
     (and_("feathers", ONE), "holds what this population does not: feathers"),
     (
         and_("snapshot.slots.2.conv_small.conv.weight", ONE),

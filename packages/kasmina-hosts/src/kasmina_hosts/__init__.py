@@ -17,8 +17,8 @@ from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle, tick
 from kasmina_hosts.population import HostPopulation, StepOutcome
 from kasmina_hosts.saving import StateError
 from kasmina_hosts.seed_optimizer import OptimizerError
-from kasmina_hosts.seed_slot import GrownLayer
-from kasmina_hosts.slotted_model import SlotError
+from kasmina_hosts.seed_slot import GrownLayer, SlotError
+from kasmina_hosts.slotted_model import ExportError
 from kasmina_hosts.tasks import Split, Task
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "DigitsFamily",
     "DigitsTask",
     "DivergedHostError",
+    "ExportError",
     "FamilyMember",
     "Gate",
     "GateInputs",

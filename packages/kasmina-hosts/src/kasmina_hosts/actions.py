@@ -61,7 +61,8 @@ class SlotRules(NamedTuple):
         blueprints = rules.blueprints(task.topology)
         if not blueprints:
             raise ValueError(
-                f"`enabled_blueprints` of the rules hold none that fits a {task.topology} network"
+                f"no blueprint fits slots {', '.join(slot_config)}: `enabled_blueprints` of the rules hold none for a "
+                f"{task.topology} network"
             )
         return cls(
             enabled=torch.isin(torch.arange(len(slot_config)), torch.tensor(enabled)),

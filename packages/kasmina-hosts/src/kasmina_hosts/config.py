@@ -19,6 +19,7 @@ class HostConfig:
         learning_rate: of stochastic gradient descent.
         max_seeds: live seeds that a host may hold; 0 sets no limit.
         validation_samples: of the validation part, to measure on after every epoch; all where there are fewer.
+        co_adapt: whether a host learns through its seeds once they blend in; if not, they only learn beside it.
         interactions: whether pairs of seeds are measured too, at one more pass per pair.
 
     Raises:
@@ -33,6 +34,7 @@ class HostConfig:
     learning_rate: float = 0.2
     max_seeds: int = 0
     validation_samples: int = 322
+    co_adapt: bool = True
     interactions: bool = True
 
     def __post_init__(self) -> None:

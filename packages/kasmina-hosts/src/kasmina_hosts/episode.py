@@ -18,7 +18,7 @@ from kasmina_hosts.measures import (
 )
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.observing import LastAction
-from kasmina_hosts.saving import StateError, flatten, take, unflatten
+from kasmina_hosts.saving import StateError, check_life, flatten, take, unflatten
 from leyline_types import BlueprintAction
 
 
@@ -104,6 +104,11 @@ def restore(fresh: Episode, state: Mapping[str, Tensor]) -> Episode:
         StateError: something is missing, unknown, or of another shape or dtype.
     """
     networks = fresh.networks
+    columns = {name: unflatten(name, getattr(fresh, name), state) for name in _COLUMNS}
+    life: Lifecycle = columns["life"]
+    check_life(life, networks.blueprints)
+    for host, slot in life.live.nonzero().tolist():
+        networks.make_room(slot, BlueprintAction(int(life.blueprint[host, slot])))
     for name in state:
         if name.startswith("networks.slots.") and ".gate." not in name:
             _make_room(networks, name)
@@ -116,7 +121,7 @@ def restore(fresh: Episode, state: Mapping[str, Tensor]) -> Episode:
             {name: take(state, f"snapshot.{name}", tensor) for name, tensor in networks.named_tensors()}
         ),
         epoch=int(take(state, "epoch", torch.tensor(0))),
-        **{name: unflatten(name, getattr(fresh, name), state) for name in _COLUMNS},
+        **columns,
     )
     with torch.no_grad():
         for name, tensor in networks.named_tensors():

@@ -23,7 +23,7 @@ class EpochResult(NamedTuple):
         score: means over the epoch's samples, each seen before the step that learnt from it.
         host_gradient: L2 norm of the last gradient of the host's own parameters.
         mean_host_gradient, seed_gradient: means over the epoch's steps, of the host's norm and each slot's; NaN for
-            slots whose seed does not compute.
+            slots whose seed does not compute or is frozen.
     """
 
     score: Score
@@ -32,6 +32,7 @@ class EpochResult(NamedTuple):
     seed_gradient: Float[Tensor, "host slot"]
 
 
+@torch.enable_grad()
 def train_epoch(
     networks: HostNetworks,
     life: Lifecycle,
@@ -51,7 +52,7 @@ def train_epoch(
     slots = [list(learning_tensors(slot).values()) for slot in groups]
     optimizer = torch.optim.SGD([*hosts, *(tensor for slot in slots for tensor in slot)], lr=learning_rate)
     frozen = life.alpha_mode == AlphaMode.DOWN
-    thaws = bool(frozen.any())
+    freezes = bool(frozen.any())
     losses, correct = torch.zeros(len(order), dtype=networks.dtype), torch.zeros(len(order))
     host_norms, seed_norms = [], []
     for batch in torch.split(order, batch_size, dim=1):
@@ -64,17 +65,17 @@ def train_epoch(
         correct += (logits.detach().argmax(-1) == labels).sum(1)
         host_norms.append(_norms(hosts))
         seed_norms.append(torch.stack([_norms(tensors, len(order)) for tensors in slots], dim=1))
-        if thaws:
+        if freezes:
             _freeze(slots, frozen)
         optimizer.step()
     optimizer.zero_grad()
     samples = order.shape[1]
-    computes = in_stages(life.stage, SEES_SLOT)
+    learns = in_stages(life.stage, SEES_SLOT) & ~frozen
     return EpochResult(
         score=Score((losses / samples).float(), 100 * correct / samples),
         host_gradient=host_norms[-1],
         mean_host_gradient=torch.stack(host_norms).mean(0),
-        seed_gradient=torch.where(computes, torch.stack(seed_norms).mean(0), torch.nan),
+        seed_gradient=torch.where(learns, torch.stack(seed_norms).mean(0), torch.nan),
     )
 
 

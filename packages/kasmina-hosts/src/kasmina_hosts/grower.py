@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NamedTuple, final
 
@@ -27,8 +27,9 @@ from kasmina_hosts.reporting import reports_of
 from kasmina_hosts.saving import StateError
 from kasmina_hosts.seed_optimizer import GradientTally, check_optimizer
 from kasmina_hosts.seed_planting import SeedPlanting
-from kasmina_hosts.slotted_model import Sample, attach_slots, find_activations, without_slots
+from kasmina_hosts.slotted_model import Sample, attach_slots, check_same, find_activations, without_slots
 from leyline_types import (
+    AlphaMode,
     Controller,
     FactoredAction,
     FactoredActions,
@@ -55,6 +56,10 @@ class GrowthStep(NamedTuple):
     took_effect: bool
 
 
+ROUNDING = 1e-3
+"""How far a mean of accuracies may lie outside of 0 to 100 percent."""
+
+
 @final
 class Grower:
     """Grows a network: at the end of every epoch a controller decides what becomes of its slots.
@@ -69,8 +74,8 @@ class Grower:
             seeds grow behind it. From input to output.
         controller: decides; its own slots and legality rules must be `slots` and `rules`. It is asked once at the
             start, without consequence, so that one that does not fit fails at once.
-        optimizer: any of torch.optim but L-BFGS, made with the model's parameters.
-        sample: an input of the model, of any batch size, to find shapes, devices and precision with; a tuple is
+        optimizer: any of torch.optim but LBFGS, Muon and SparseAdam, made with the model's parameters.
+        sample: an input of the model, of any batch size, to find shapes with; a tuple is
             its positional, a mapping its keyword arguments.
         max_epochs: how many epochs will be reported; schedules of growth are relative to it.
         num_classes: of the task; the loss of a guess is taken to be log(num_classes) nats.
@@ -78,6 +83,7 @@ class Grower:
             each seed after every epoch, which is what a seed contributes. None: a seed's contribution is estimated
             as the rise of the validation accuracy since it germinated.
         interactions: whether pairs of seeds are measured by `validate` too.
+        co_adapt: whether the network learns through its seeds once they blend in; if not, they only learn beside it.
         rules: which slots and blueprints are enabled, least age to prune, ...
         gates: conditions of the lifecycle; None takes the defaults for `max_epochs`.
         max_seeds: live seeds at a time; 0 sets no limit.
@@ -99,6 +105,7 @@ class Grower:
         num_classes: int,
         validate: Callable[[], float] | None = None,
         interactions: bool = False,
+        co_adapt: bool = True,
         rules: LegalityRules = LegalityRules(),  # noqa: B008  (frozen)
         gates: Gates | None = None,
         max_seeds: int = 0,
@@ -124,12 +131,22 @@ class Grower:
         self._gates = gates or Gates.for_episode(max_epochs)
         self._model, self._layers, self._controller = model, dict(slots), controller
         self._validate, self._interactions = validate, interactions
+        self._sample = sample
+        self._arguments = {
+            "slots": dict(slots),
+            "channels": {slot_id: activation.channels for slot_id, activation in activations.items()},
+            **{name: str(value) for name, value in asdict(self._task).items() if name != "name"},
+            "rules": str(rules),
+            "gates": str(self._gates),
+            "seed": seed,
+            "co_adapt": co_adapt,
+        }
         self._growth = no_growth(len(slots), controller.initial_memory(1), self._task)
         self._ask(
             self._observe(self._growth, torch.zeros(1, len(slots), dtype=torch.long)), self._growth.memory
         )
         host = list(model.parameters())
-        self._slots = attach_slots(model, activations)
+        self._slots = attach_slots(model, slots, activations, co_adapt=co_adapt)
         self._planting = SeedPlanting(model, self._slots, slots, optimizer, seed)
         self._tally = GradientTally(host, self._slots)
         optimizer.register_step_pre_hook(self._tally.before_step)
@@ -151,7 +168,8 @@ class Grower:
         Raises:
             ValueError: a value that is not finite or an accuracy outside its range, or an answer of the controller's
                 that is not one action. The network is as before.
-            RuntimeError: no optimiser step since the last epoch, or more epochs than `max_epochs`.
+            RuntimeError: no optimiser step since the last epoch, a seed without gradients, or more epochs than
+                `max_epochs`. The network is as before.
         """
         train, validation = _score(train_loss, train_accuracy, "train"), _score(val_loss, val_accuracy, "val")
         if self.epoch >= self._task.max_epochs:
@@ -186,8 +204,13 @@ class Grower:
         """A copy of the network with its seeds as ordinary layers, and without slots.
 
         It computes what the model computes in evaluation mode; seeds that do not alter the output yet are left out.
+
+        Raises:
+            ExportError: on the sample it does not: a module looks into a layer in a way that a grown one cannot follow.
         """
-        return without_slots(self._model, self._layers)
+        plain = without_slots(self._model, self._layers)
+        check_same(self._model, plain, self._sample)
+        return plain
 
     def state_dict(self) -> dict[str, Any]:
         """What has to be saved beside the state of the model and of the optimiser, after an `end_epoch`.
@@ -197,7 +220,7 @@ class Grower:
         return {
             **growth_state(self._growth),
             **self._planting.state(),
-            "arguments": self._arguments(),
+            "arguments": self._arguments,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -206,27 +229,27 @@ class Grower:
         Afterwards the model and the optimiser have the parameters to load their own states, in this order.
 
         Raises:
-            StateError: the state is of a grower with other slots or another `max_epochs`, or damaged; this one is then
-                as before.
+            StateError: the state is of a grower with other arguments, or damaged; this one is then as before.
         """
-        saved = state.get("arguments", {})
+        saved = state.get("arguments")
+        if not isinstance(saved, dict):
+            raise StateError("the state holds no dict 'arguments'")
         differing = [
             f"{name}: {saved.get(name)} in the state, {value} here"
-            for name, value in self._arguments().items()
+            for name, value in self._arguments.items()
             if saved.get(name) != value
         ]
         if differing:
             raise StateError(f"the state is another grower's: {'; '.join(differing)}")
-        growth = restore_growth(state, self._growth)
-        self._planting.restore(state, growth.life)
+        growth = restore_growth(state, self._growth, self._task)
+        with torch.inference_mode(False):
+            self._planting.restore(state, growth.life)
         self._growth = growth
         self._tally.clear()
 
-    def _arguments(self) -> dict[str, Any]:
-        return {"slots": dict(self._layers), "max_epochs": self._task.max_epochs}
-
     def _go_on(self, growth: Growth) -> None:
-        self._planting.follow(growth.life)
+        with torch.inference_mode(False):
+            self._planting.follow(growth.life)
         self._growth = growth
         self._tally.clear()
 
@@ -234,12 +257,21 @@ class Grower:
         """The growth with the epoch's figures."""
         now = self._growth
         last_gradient, host_gradient, seed_gradient = self._tally.means()
-        computes = in_stages(now.life.stage, SEES_SLOT)
+        learns = in_stages(now.life.stage, SEES_SLOT) & (now.life.alpha_mode != AlphaMode.DOWN)
+        deaf = learns & ~torch.tensor([self._tally.learning])
+        if deaf.any():
+            names = ", ".join(
+                slot_id for slot_id, is_deaf in zip(self._layers, deaf[0], strict=True) if is_deaf
+            )
+            raise RuntimeError(
+                f"the seeds in {names} have had no gradient in this epoch: was the model compiled before its Grower "
+                "was made, or is the layer not used in training?"
+            )
         epoch = EpochResult(
             score=train,
             host_gradient=last_gradient[None],
             mean_host_gradient=host_gradient[None],
-            seed_gradient=torch.where(computes, seed_gradient, torch.nan),
+            seed_gradient=torch.where(learns, seed_gradient, torch.nan),
         )
         if now.epoch == 0:
             hosts = first_measures(train, validation)._replace(grad_norm_host=epoch.host_gradient)
@@ -304,6 +336,6 @@ def _score(loss: float, accuracy: float, kind: str) -> Score:
 
 
 def _percent(accuracy: float, what: str) -> Float[Tensor, " 1"]:
-    if not 0 <= accuracy <= 100:
+    if not -ROUNDING <= accuracy <= 100 + ROUNDING:
         raise ValueError(f"{what} must lie in 0 to 100 percent, not {accuracy}")
-    return torch.tensor([float(accuracy)])
+    return torch.tensor([min(max(float(accuracy), 0.0), 100.0)])

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from kasmina_hosts.blueprints import built_blueprints
 from kasmina_hosts.evaluation import Score
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle
 from kasmina_hosts.measures import HostMeasures, SeedMeasures, first_measures, no_seed_measures
 from kasmina_hosts.observing import LastAction
-from kasmina_hosts.saving import StateError, flatten, unflatten
+from kasmina_hosts.saving import StateError, check_life, flatten, unflatten
 from leyline_types import TaskConfig
 
 
@@ -58,14 +59,15 @@ def growth_state(growth: Growth) -> dict[str, Any]:
     return {"columns": columns, "epoch": growth.epoch, "steps": growth.steps, "memory": memory}
 
 
-def restore_growth(state: Mapping[str, Any], like: Growth) -> Growth:
+def restore_growth(state: Mapping[str, Any], like: Growth, task: TaskConfig) -> Growth:
     """The growth that was saved.
 
     Args:
         like: one of as many slots, with a memory of the same controller.
+        task: what the network is.
 
     Raises:
-        StateError: something is missing or of another shape or type.
+        StateError: something is missing, of another shape or type, or cannot be.
     """
     for name, kind in (("columns", dict), ("epoch", int), ("steps", int), ("memory", list)):
         if not isinstance(state.get(name), kind):
@@ -76,6 +78,9 @@ def restore_growth(state: Mapping[str, Any], like: Growth) -> Growth:
     if [type(leaf) for leaf in saved] != [type(leaf) for leaf in leaves]:
         raise StateError("the state holds what another kind of controller remembered")
     memory = tree_unflatten(saved, shape)
+    check_life(columns["life"], built_blueprints(task.topology))
+    if not (0 <= state["epoch"] <= task.max_epochs and state["steps"] >= 0):
+        raise StateError(f"the state is of epoch {state['epoch']} and step {state['steps']}")
     return Growth(**columns, epoch=state["epoch"], steps=state["steps"], memory=memory)
 
 

@@ -136,13 +136,13 @@ def tick(state: Lifecycle, gates: Gates, alpha_before: Float[Tensor, "host slot"
 
     Args:
         state: after the actions of the epoch.
-        gates: how long an embargo lasts.
+        gates: how long an embargo lasts, and how steep the sigmoid curve of alpha is.
         alpha_before: alpha before those actions, from which the velocity is counted.
     """
     state = _cool_down(state, gates)
     moving = state.alpha_mode != AlphaMode.HOLD
     done = state.steps_done + moving
-    progress = ramp_progress(done, state.steps_total, state.curve)
+    progress = ramp_progress(done, state.steps_total, state.curve, steepness=gates.steepness)
     alpha = torch.where(moving, ramp(state.alpha_start, state.alpha_target, progress), state.alpha)
     landed = moving & (done >= state.steps_total)
     state = state._replace(

@@ -40,12 +40,12 @@ class HostNetworks:
     ) -> None:
         self.dtype = dtype
         self._host_seeds = list(host_seeds)
-        self._topology, self._width = config.topology, config.width
+        self._topology, self._width, self._co_adapt = config.topology, config.width, config.co_adapt
         hosts = [_build_seeded(seed, config, image_shape, num_classes) for seed in host_seeds]
         self.parts = [StackedModule(parts, dtype) for parts in zip(*hosts, strict=True)]
-        built = built_blueprints(self._topology)
+        self.blueprints = built_blueprints(self._topology)
         self._plain_sizes = [
-            _module_size(self._fresh(blueprint, 0)) if blueprint in built else 0
+            _module_size(self._fresh(blueprint, 0)) if blueprint in self.blueprints else 0
             for blueprint in BlueprintAction
         ]
         self.slots = [
@@ -84,7 +84,7 @@ class HostNetworks:
         seed = ((self._host_seeds[host] * len(self.slots) + slot) * MAX_SEEDS + count) % 2**63
         self.make_room(slot, blueprint)
         self.slots[slot].seeds[blueprint].put(host, self._fresh(blueprint, seed))
-        self.slots[slot].gate.put(host, self._fresh_gate(seed))
+        self.slots[slot].gate.put(host, self._fresh_gate(seed + MAX_SEEDS // 2))
 
     def make_room(self, slot: int, blueprint: BlueprintAction) -> None:
         """Have a stack for a blueprint's seeds in a slot."""
@@ -95,7 +95,7 @@ class HostNetworks:
     def groups(self, life: Lifecycle, *, training: bool) -> list[SlotGroups]:
         """Which seeds compute in each slot: what `forward` needs to know of the lifecycle."""
         return [
-            find_groups(modules, life, slot, training=training, dtype=self.dtype)
+            find_groups(modules, life, slot, training=training, co_adapt=self._co_adapt, dtype=self.dtype)
             for slot, modules in enumerate(self.slots)
         ]
 

@@ -22,8 +22,9 @@ from kasmina_hosts.measures import next_measures, next_seed_measures
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.observing import LastAction, observe
 from kasmina_hosts.reporting import reports_of, signals_of
-from kasmina_hosts.saving import StateError, check_settings, describe, encode
-from kasmina_hosts.tasks import Split, Task
+from kasmina_hosts.saving import StateError
+from kasmina_hosts.settings import check_settings, describe, encode
+from kasmina_hosts.tasks import Split, Task, check_task
 from leyline_types import (
     BlueprintAction,
     FactoredActions,
@@ -69,8 +70,8 @@ class HostPopulation:
         dtype: of parameters and activations; the columns of observations are float32 in any case.
 
     Raises:
-        ValueError: a host cannot be built for the task's images; `rules` enables a slot that the host does not have, or
-            no blueprint that fits its topology.
+        ValueError: the task is not as `Task` says, or a host cannot be built for its images; `rules` enables a slot
+            that the host does not have, or no blueprint that fits its topology.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class HostPopulation:
         gates: Gates | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        check_task(task)
         self._task, self._config, self._dtype = task, config, dtype
         self._validation = Split(*(part[: config.validation_samples] for part in task.validation))
         self._gates = gates or Gates.for_episode(config.max_epochs)
@@ -127,6 +129,7 @@ class HostPopulation:
                 blueprint that does not fit.
             DivergedHostError: a host's loss is not finite.
         """
+        seeds = [int(seed) for seed in seeds]
         if not seeds:
             raise ValueError("`seeds` must hold at least one host seed")
         if not 0 <= min(seeds) <= max(seeds) < 2**63:
@@ -134,7 +137,9 @@ class HostPopulation:
         if grown is not None and len(grown) != len(seeds):
             raise ValueError(f"`grown` describes {len(grown)} hosts, `seeds` {len(seeds)}")
         bare = empty_lifecycle(len(seeds), len(self.slot_config))
-        self._episode = self._begin(seeds, bare if grown is None else fossilized(grown, self.slot_config))
+        with torch.inference_mode(False):
+            life = bare if grown is None else fossilized(grown, self.slot_config)
+            self._episode = self._begin(seeds, life)
         return self.observe()
 
     def step(self, actions: FactoredActions[Tensor]) -> StepOutcome:
@@ -150,10 +155,14 @@ class HostPopulation:
             RuntimeError: before `reset`, or after the last epoch.
             DivergedHostError: a host that was rolled back is not finite even so.
         """
-        now = self._present
-        if now.epoch >= self._config.max_epochs:
+        if self.epoch >= self._config.max_epochs:
             raise RuntimeError(f"the episode ended after {self._config.max_epochs} epochs; call reset")
         check_actions(actions, self.slot_config, self.num_envs)
+        with torch.inference_mode(False):
+            return self._step(FactoredActions(*(head.clone() for head in actions)))
+
+    def _step(self, actions: FactoredActions[Tensor]) -> StepOutcome:
+        now = self._present
         accuracy = now.hosts.validation.accuracy
         improvement = accuracy[:, None] - now.seeds.stage_accuracy
         measured = GateInputs(improvement, now.seeds.gradient_ratio, now.seeds.contribution)
@@ -252,7 +261,11 @@ class HostPopulation:
         ):
             raise StateError("the state has no list of 'host_seeds'")
         bare = empty_lifecycle(len(seeds), len(self.slot_config))
-        self._episode = restore(self._begin(seeds.tolist(), bare), state)
+        with torch.inference_mode(False):
+            restored = restore(self._begin(seeds.tolist(), bare), state)
+        if not 0 <= restored.epoch <= self._config.max_epochs:
+            raise StateError(f"'epoch' of the state is {restored.epoch}, of {self._config.max_epochs}")
+        self._episode = restored
 
     @property
     def _present(self) -> Episode:

@@ -1,24 +1,19 @@
-"""The state of a population as a flat dictionary of tensors, and back, bit for bit."""
+"""Columns as a flat dictionary of tensors, and back, bit for bit."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from kasmina_hosts.config import HostConfig
-from kasmina_hosts.gates import Gates
-from kasmina_hosts.tasks import Split, Task
-from leyline_types import LegalityRules
+from kasmina_hosts.lifecycle import Lifecycle
+from leyline_types import AlphaAlgorithm, AlphaCurveAction, AlphaMode, BlueprintAction, SeedStage
 
 TupleT = TypeVar("TupleT", bound=tuple[Any, ...])
 
 
 class StateError(ValueError):
-    """A state that is not one of this population's."""
+    """A saved state that cannot be gone on from here: another's, or damaged."""
 
 
 def flatten(prefix: str, columns: tuple[Any, ...]) -> Iterator[tuple[str, Tensor]]:
@@ -64,52 +59,29 @@ def take(state: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
     return found.detach().clone()
 
 
-def describe(
-    task: Task, config: HostConfig, rules: LegalityRules, gates: Gates, dtype: torch.dtype
-) -> dict[str, str]:
-    """All that a population was made with, as text."""
-    settings = {
-        **asdict(config),
-        **asdict(rules),
-        **asdict(gates),
-        "task": task.name,
-        "num_classes": task.num_classes,
-        "dtype": dtype,
-    }
-    data = {f"{part} data": _digest(getattr(task, part)) for part in ("train", "validation", "test")}
-    return {name: str(value) for name, value in (settings | data).items()}
+def check_life(life: Lifecycle, blueprints: Sequence[BlueprintAction]) -> None:
+    """That a saved lifecycle is one that can be.
 
-
-def encode(settings: Mapping[str, str]) -> Tensor:
-    """As a tensor of bytes."""
-    return torch.frombuffer(bytearray(json.dumps(settings).encode()), dtype=torch.uint8)
-
-
-def check_settings(state: Mapping[str, Tensor], settings: Mapping[str, str]) -> None:
-    """That the state was saved by a population made with the same settings.
+    Args:
+        blueprints: what there are modules for.
 
     Raises:
-        StateError: it names every setting that differs, with both values.
+        StateError: a stage, blueprint, mode, curve, algorithm or alpha that is none.
     """
-    if "settings" not in state:
-        raise StateError("the state has no 'settings'")
-    try:
-        saved = json.loads(bytes(state["settings"].tolist()))
-    except (ValueError, TypeError) as error:
-        raise StateError(f"'settings' of the state cannot be read: {error}") from None
-    if not isinstance(saved, dict):
-        raise StateError("'settings' of the state cannot be read: no table")
-    differing = [
-        f"{name}: {saved.get(name)} in the state, {settings.get(name)} here"
-        for name in sorted(saved.keys() | settings.keys())
-        if saved.get(name) != settings.get(name)
-    ]
-    if differing:
-        raise StateError(f"the state is another population's: {'; '.join(differing)}")
-
-
-def _digest(part: Split) -> str:
-    digest = hashlib.sha256()
-    for tensor in part:
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    known = {
+        "stage": tuple(stage for stage in SeedStage if stage is not SeedStage.UNKNOWN),
+        "alpha_mode": tuple(AlphaMode),
+        "curve": tuple(AlphaCurveAction),
+        "blueprint": (BlueprintAction.NOOP, *blueprints),
+        "algorithm": (0, *AlphaAlgorithm),
+    }
+    for name, values in known.items():
+        column = getattr(life, name)
+        strange = column[~torch.isin(column, torch.tensor(values))]
+        if len(strange):
+            raise StateError(f"'life.{name}' of the state holds {strange[0]}, which is none")
+    bare = life.live & ((life.blueprint == BlueprintAction.NOOP) | (life.algorithm == 0))
+    if bare.any():
+        raise StateError("the lifecycle of the state has a live seed without blueprint or algorithm")
+    if not ((life.alpha >= 0) & (life.alpha <= 1)).all():
+        raise StateError("'life.alpha' of the state does not lie in 0 to 1")

@@ -1,6 +1,7 @@
 """Seeds in a user's optimiser: their parameters join and leave it, and their gradients are measured at its steps."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, final
 
 import torch
@@ -14,14 +15,22 @@ class OptimizerError(ValueError):
     """An optimiser that seeds cannot join."""
 
 
+_REFUSED = {
+    torch.optim.LBFGS: "it ties its state to a fixed list of parameters",
+    torch.optim.Muon: "it takes matrices only",
+    torch.optim.SparseAdam: "it takes sparse gradients only",
+}
+
+
 def check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
     """That the optimiser trains the model.
 
     Raises:
-        OptimizerError: it holds none of the model's parameters, or keeps them in a state of its own (L-BFGS).
+        OptimizerError: it holds none of the model's parameters, or is of a kind that seeds cannot join.
     """
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise OptimizerError("L-BFGS ties its state to a fixed list of parameters, which growth changes")
+    for kind, reason in _REFUSED.items():
+        if isinstance(optimizer, kind):
+            raise OptimizerError(f"seeds cannot join {kind.__name__}: {reason}")
     own = set(model.parameters())
     if not any(parameter in own for group in optimizer.param_groups for parameter in group["params"]):
         raise OptimizerError(
@@ -42,27 +51,40 @@ def find_group(optimizer: torch.optim.Optimizer, layer: nn.Module, model: nn.Mod
     raise OptimizerError("the optimiser holds none of the model's parameters")
 
 
-def join_group(optimizer: torch.optim.Optimizer, group: int, parameters: Iterable[nn.Parameter]) -> None:
-    """Add parameters to a group that exists: schedulers count the groups."""
-    optimizer.param_groups[group]["params"].extend(parameters)
+def join_group(
+    optimizer: torch.optim.Optimizer, group: int, parameters: Iterable[tuple[str, nn.Parameter]]
+) -> None:
+    """Add named parameters to a group that exists: schedulers count the groups."""
+    joined = optimizer.param_groups[group]
+    for name, parameter in parameters:
+        joined["params"].append(parameter)
+        if "param_names" in joined:
+            joined["param_names"].append(name)
 
 
 def leave(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> None:
     """Remove parameters, with what the optimiser remembers of them."""
     leaving = set(parameters)
     for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if parameter not in leaving]
+        stays = [parameter not in leaving for parameter in group["params"]]
+        for key in ("params", "param_names"):
+            if key in group:
+                group[key] = list(compress(group[key], stays))
     for parameter in leaving:
         optimizer.state.pop(parameter, None)
 
 
-IDLE_STEPS = 16
+IDLE_STEPS = 32
 """Without seeds, gradients are measured at one step of so many: small networks would feel more."""
 
 
 @final
 class GradientTally:
     """Mean gradient norms over the steps of an epoch, as the optimiser sees the gradients.
+
+    Attributes:
+        steps: of the optimiser, since the epoch began.
+        learning: whether each slot's seed has had a gradient.
 
     Args:
         host: the model's own parameters.
@@ -76,6 +98,7 @@ class GradientTally:
     def clear(self) -> None:
         """A new epoch begins."""
         self.steps, self._measured = 0, 0
+        self.learning = [False] * len(self._slots)
         self._last_host = torch.zeros(())
         self._host_sum = torch.zeros(())
         self._seed_sums = [torch.zeros(()) for _ in self._slots]
@@ -89,6 +112,7 @@ class GradientTally:
             self._host_sum = self._host_sum + self._last_host
             for index, slot in enumerate(self._slots):
                 self._seed_sums[index] = self._seed_sums[index] + _norm(slot.parameters())
+                self.learning[index] |= any(each.grad is not None for each in slot.parameters())
         self.steps += 1
 
     def means(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, " slot"]]:

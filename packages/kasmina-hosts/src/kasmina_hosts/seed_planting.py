@@ -6,7 +6,6 @@ from typing import Any, final
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from kasmina_hosts.blending import Gate
 from kasmina_hosts.blueprints import build_blueprint
@@ -14,6 +13,7 @@ from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.saving import StateError, take
 from kasmina_hosts.seed_optimizer import find_group, join_group, leave
 from kasmina_hosts.seed_slot import SeedSlot
+from kasmina_hosts.slotted_model import CONTAINER
 from kasmina_hosts.stacked import MAX_SEEDS, seeded_initialisation
 from leyline_types import AlphaAlgorithm, AlphaMode, BlueprintAction, SeedStage
 
@@ -45,7 +45,7 @@ class SeedPlanting:
         self._groups = {
             slot_id: find_group(optimizer, layer, model) for slot_id, layer in self._layers.items()
         }
-        self._hooks: dict[str, RemovableHandle] = {}
+        self._model = model
         self.joined: list[tuple[str, str]] = []
         """(slot id, "seed" or "gate") in the order in which they joined the optimiser, of those still in it."""
         self.planted = torch.zeros(len(slots), dtype=torch.long)
@@ -68,9 +68,7 @@ class SeedPlanting:
                 self._plant(slot_id, GATE, BlueprintAction(int(life.blueprint[0, index])))
             else:
                 self._remove(slot_id, GATE)
-            slot.requires_grad_(int(life.alpha_mode[0, index]) != AlphaMode.DOWN)
-            if int(life.alpha_mode[0, index]) == AlphaMode.DOWN:
-                slot.zero_grad()
+            self._freeze(slot, int(life.alpha_mode[0, index]) == AlphaMode.DOWN)
 
     def state(self) -> dict[str, Any]:
         """What a network must be given again beside the lifecycle: plain values."""
@@ -84,12 +82,16 @@ class SeedPlanting:
         """
         if "planted" not in state or "joined" not in state:
             raise StateError("the state has no 'planted' or no 'joined'")
+        if not isinstance(state["joined"], list) or not all(
+            isinstance(each, list) for each in state["joined"]
+        ):
+            raise StateError(f"'joined' of the state is no list of pairs but {state['joined']!r}")
         joined = [tuple(each) for each in state["joined"]]
         slot_ids = list(self._slots)
         expected = [(slot_ids[index], SEED) for index in life.live[0].nonzero()[:, 0].tolist()]
         gated = life.live & (life.algorithm == AlphaAlgorithm.GATE)
         expected += [(slot_ids[index], GATE) for index in gated[0].nonzero()[:, 0].tolist()]
-        if sorted(joined) != sorted(expected):
+        if sorted(joined, key=str) != sorted(expected):
             raise StateError(f"'joined' of the state is {joined}, its lifecycle holds {expected}")
         planted = take(state, "planted", self.planted)
         for slot_id, kind in list(self.joined):
@@ -109,23 +111,32 @@ class SeedPlanting:
         if getattr(slot, kind) is not None:
             return
         index = list(self._slots).index(slot_id)
-        topology, channels, device, dtype = slot.activation
+        topology, channels = slot.activation
         first_values = (self._seed * len(self._slots) + index) * MAX_SEEDS + int(self.planted[index])
         with seeded_initialisation(first_values % 2**63):
             module = (
                 build_blueprint(blueprint, topology, channels) if kind == SEED else Gate(channels, topology)
             )
-        setattr(slot, kind, module.to(device, dtype))
-        if kind == SEED:  # an empty slot costs nothing
-            self._hooks[slot_id] = self._layers[slot_id].register_forward_hook(slot.after_layer)
-        join_group(self._optimizer, self._groups[slot_id], module.parameters())
+            like = self._nearest_parameter(slot_id)
+            setattr(slot, kind, module.to(like.device, like.dtype).train(slot.training))
+        names = ((f"{CONTAINER}.{slot_id}.{kind}.{name}", each) for name, each in module.named_parameters())
+        join_group(self._optimizer, self._groups[slot_id], names)
         self.joined.append((slot_id, kind))
+
+    def _nearest_parameter(self, slot_id: str) -> nn.Parameter:
+        """Where and in which precision a slot's seed belongs: as its layer's parameters are, or else the model's."""
+        candidates = (*self._layers[slot_id].parameters(), *self._model.parameters())
+        return next(each for each in candidates if each.is_floating_point())
+
+    def _freeze(self, slot: SeedSlot, falls: bool) -> None:
+        if falls != slot.frozen:  # else what the user has frozen stays as it is
+            slot.requires_grad_(not falls)
+            slot.zero_grad()
+            slot.frozen = falls
 
     def _remove(self, slot_id: str, kind: str) -> None:
         module = getattr(self._slots[slot_id], kind)
         if module is not None:
             leave(self._optimizer, list(module.parameters()))
             setattr(self._slots[slot_id], kind, None)
-            if kind == SEED:
-                self._hooks.pop(slot_id).remove()
             self.joined.remove((slot_id, kind))

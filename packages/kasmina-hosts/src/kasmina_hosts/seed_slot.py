@@ -1,6 +1,6 @@
 """A slot in a user's own network, and the layer that a grown slot becomes in an exported one."""
 
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from jaxtyping import Float
@@ -11,13 +11,15 @@ from kasmina_hosts.lifecycle import ALTERS_HOST
 from leyline_types import AlphaAlgorithm, SeedStage, Topology
 
 
+class SlotError(ValueError):
+    """A slot that a model cannot have."""
+
+
 class Activation(NamedTuple):
-    """What a layer puts out: the kind of tensor, its channels or width, where and in which precision."""
+    """What a layer puts out: the kind of tensor, and its channels or width."""
 
     topology: Topology
     channels: int
-    device: torch.device
-    dtype: torch.dtype
 
 
 @final
@@ -26,22 +28,25 @@ class SeedSlot(nn.Module):
 
     Args:
         activation: what the layer puts out.
+        co_adapt: whether the network learns through its seed once that blends in.
     """
 
     alpha: Tensor
     seed: nn.Module | None
     gate: nn.Module | None
 
-    def __init__(self, activation: Activation) -> None:
+    def __init__(self, activation: Activation, *, co_adapt: bool = True) -> None:
         super().__init__()
         self.activation = activation
+        self.co_adapt = co_adapt
         self.stage = SeedStage.DORMANT
         self.algorithm = AlphaAlgorithm.ADD
         self.suppressed = False
+        self.frozen = False
         self.register_module("seed", None)
         self.register_module("gate", None)
         # A tensor, so that a compiled model need not be compiled anew whenever alpha moves.
-        self.register_buffer("alpha", torch.zeros((), device=activation.device), persistent=False)
+        self.register_buffer("alpha", torch.zeros(()), persistent=False)
 
     @property
     def alters_output(self) -> bool:
@@ -52,9 +57,17 @@ class SeedSlot(nn.Module):
         """The layer's output with the seed blended in; None: as it is. A forward hook."""
         if self.seed is None or self.suppressed:
             return None
-        if self.stage is SeedStage.TRAINING and layer.training and torch.is_grad_enabled():
+        # The slot's own mode, which is the model's: its layer may be kept in evaluation mode.
+        if self.stage is SeedStage.TRAINING and self.training and torch.is_grad_enabled():
             return incubate(output, self.seed(output.detach())).to(output.dtype)
-        return join(output, self.seed, self.gate, self.alpha, self.algorithm) if self.alters_output else None
+        if not self.alters_output:
+            return None
+        if output.is_nested:
+            raise SlotError(
+                "a slot's layer puts out a nested tensor; make the encoder with enable_nested_tensor=False"
+            )
+        seen = output if self.co_adapt else output.detach()
+        return join(output, seen, self.seed, self.gate, self.alpha, self.algorithm)
 
 
 @final
@@ -79,19 +92,34 @@ class GrownLayer(nn.Module):
         super().__init__()
         self.layer, self.seed, self.gate = layer, seed, gate
         self.alpha, self.algorithm = alpha, algorithm
+        # PyTorch's transformer layers pass over their submodules in evaluation mode, unless one of these has a hook.
+        self.register_forward_pre_hook(_nothing)
+
+    def __getattr__(self, name: str) -> Any:
+        """Of the layer, where this module has none: models read weights and sizes of their layers."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """What the layer puts out, with the seed."""
-        return join(self.layer(*args, **kwargs), self.seed, self.gate, self.alpha, self.algorithm)
+        h = self.layer(*args, **kwargs)
+        return join(h, h, self.seed, self.gate, self.alpha, self.algorithm)
+
+
+def _nothing(module: nn.Module, inputs: object) -> None:
+    """A hook that changes nothing."""
 
 
 def join(
     h: Float[Tensor, "*shape"],
+    seen: Float[Tensor, "*shape"],
     seed: nn.Module,
     gate: nn.Module | None,
     alpha: Tensor | float,
     algorithm: AlphaAlgorithm,
 ) -> Float[Tensor, "*shape"]:
-    """`blend` of a layer's output and its seed's, in the precision of the layer's: autocast may have changed it."""
-    share = h.new_ones(()) if gate is None else gate(h)
-    return blend(h, seed(h), share, alpha, algorithm).to(h.dtype)
+    """`blend` of a layer's output h and its seed's, which sees the same values, in the precision of h."""
+    share = h.new_ones(()) if gate is None else gate(seen)
+    return blend(h, seed(seen), share, alpha, algorithm).to(h.dtype)

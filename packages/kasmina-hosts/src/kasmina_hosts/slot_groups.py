@@ -29,6 +29,7 @@ class SeedGroup(NamedTuple):
         incubating: which of them only learn beside their host.
         alpha, algorithm: of the others.
         kinds: the algorithms that occur among the others.
+        co_adapt: whether these hosts learn through their seeds.
     """
 
     seeds: StackedModule
@@ -38,6 +39,7 @@ class SeedGroup(NamedTuple):
     alpha: Float[Tensor, " chosen"]
     algorithm: Int[Tensor, " chosen"]
     kinds: tuple[AlphaAlgorithm, ...]
+    co_adapt: bool
 
     @property
     def mixed(self) -> bool:
@@ -63,12 +65,13 @@ NO_SEEDS = SlotGroups((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype
 
 
 def find_groups(
-    modules: SlotModules, life: Lifecycle, slot: int, *, training: bool, dtype: torch.dtype
+    modules: SlotModules, life: Lifecycle, slot: int, *, training: bool, co_adapt: bool, dtype: torch.dtype
 ) -> SlotGroups:
     """The groups of a slot.
 
     Args:
         training: whether seeds in TRAINING compute (to learn); their host's output is the same either way.
+        co_adapt: whether hosts learn through the seeds that they blend in.
         dtype: of the networks.
     """
     stage = life.stage[:, slot]
@@ -78,7 +81,7 @@ def find_groups(
         for blueprint in modules.seeds
     }
     groups = tuple(
-        _group(modules, life, slot, blueprint, hosts, dtype)
+        _group(modules, life, slot, blueprint, hosts, co_adapt, dtype)
         for blueprint, hosts in chosen.items()
         if len(hosts)
     )
@@ -105,6 +108,7 @@ def _group(
     slot: int,
     blueprint: BlueprintAction,
     hosts: Int[Tensor, " chosen"],
+    co_adapt: bool,
     dtype: torch.dtype,
 ) -> SeedGroup:
     incubating = life.stage[hosts, slot] == SeedStage.TRAINING
@@ -117,6 +121,7 @@ def _group(
         alpha=life.alpha[hosts, slot].to(dtype),
         algorithm=algorithm,
         kinds=tuple(AlphaAlgorithm(kind) for kind in algorithm[~incubating].unique().tolist()),
+        co_adapt=co_adapt,
     )
 
 
@@ -124,7 +129,9 @@ def _after(group: SeedGroup, h: Float[Tensor, "chosen batch *shape"]) -> Float[T
     if not group.kinds:
         return incubate(h, group.seeds(h.detach(), group.hosts))
     mixed = group.mixed
-    seen = torch.where(each(group.incubating, h), h.detach(), h) if mixed else h
+    seen = h if group.co_adapt else h.detach()
+    if mixed:
+        seen = torch.where(each(group.incubating, h), h.detach(), seen)
     s = group.seeds(seen, group.hosts)
     gate = group.gate(seen, group.hosts) if group.gated else h.new_ones(())
     blended = blend_each(h, s, gate, group.alpha, group.algorithm, group.kinds)

@@ -7,8 +7,9 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from kasmina_hosts.seed_slot import Activation, GrownLayer, SeedSlot
+from kasmina_hosts.seed_slot import Activation, GrownLayer, SeedSlot, SlotError
 from leyline_types import Topology
 
 CONTAINER = "grown_slots"
@@ -17,16 +18,12 @@ CONTAINER = "grown_slots"
 Sample = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
-class SlotError(ValueError):
-    """A slot that a model cannot have."""
-
-
 @final
 class GrownSlots(nn.ModuleDict):
     """The slots of a model. Called, it changes nothing: a `nn.Sequential` calls all of its children."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The input."""
+    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
+        """The first input."""
         return x
 
 
@@ -42,6 +39,8 @@ def find_activations(model: nn.Module, slots: Mapping[str, str], sample: Sample)
         SlotError: the model has slots already; a layer is unknown, named twice, not used by the model, or puts out
             something else than one tensor [B, C, H, W] or [B, T, D] of floating point; the layers' kinds differ.
     """
+    if hasattr(model, "_orig_mod"):
+        raise SlotError("the model is what torch.compile returned; give the model itself, then compile it")
     if hasattr(model, CONTAINER):
         raise SlotError(f"the model has slots already (in its attribute {CONTAINER!r})")
     layers = {slot_id: _find_layer(model, slot_id, name) for slot_id, name in slots.items()}
@@ -54,10 +53,21 @@ def find_activations(model: nn.Module, slots: Mapping[str, str], sample: Sample)
     return activations
 
 
-def attach_slots(model: nn.Module, activations: Mapping[str, Activation]) -> dict[str, SeedSlot]:
-    """Give a model its empty slots."""
-    made = {slot_id: SeedSlot(activation) for slot_id, activation in activations.items()}
-    model.add_module(CONTAINER, GrownSlots(made))
+def attach_slots(
+    model: nn.Module, slots: Mapping[str, str], activations: Mapping[str, Activation], *, co_adapt: bool
+) -> dict[str, SeedSlot]:
+    """Give a model its empty slots, each with a hook on its layer.
+
+    The hooks stay: a compiled model does not notice that one comes or goes.
+    """
+    with torch.inference_mode(False):
+        made = {slot_id: SeedSlot(each, co_adapt=co_adapt) for slot_id, each in activations.items()}
+        first = next((each for each in model.parameters() if each.is_floating_point()), None)
+        container = GrownSlots(made).to(None if first is None else first.device)
+    container.train(model.training)
+    for slot_id, name in slots.items():
+        model.get_submodule(name).register_forward_hook(made[slot_id].after_layer)
+    model.add_module(CONTAINER, container)
     return made
 
 
@@ -82,6 +92,42 @@ def without_slots(model: nn.Module, slots: Mapping[str, str]) -> nn.Module:
     return plain
 
 
+class ExportError(RuntimeError):
+    """A network that cannot be exported."""
+
+
+def check_same(model: nn.Module, plain: nn.Module, sample: Sample) -> None:
+    """That two networks compute the same on a sample in evaluation mode.
+
+    Raises:
+        ExportError: they do not.
+    """
+    pairs = zip(*(tree_leaves(_evaluate(each, sample)) for each in (model, plain)), strict=True)
+    for expected, found in pairs:
+        if isinstance(expected, Tensor) and not torch.allclose(
+            expected, found, rtol=1e-3, atol=1e-5, equal_nan=True
+        ):
+            difference = float((expected - found).abs().max())
+            raise ExportError(
+                f"the exported network differs from the model by {difference:.2g} on the sample: some module looks "
+                "into a grown layer in a way that it cannot follow; move the slot to a layer of your own"
+            )
+
+
+@torch.no_grad()
+def _evaluate(model: nn.Module, sample: Sample) -> object:
+    """The output in evaluation mode; every module's mode is as before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        if isinstance(sample, Mapping):
+            return model(**sample)
+        return model(*(sample if isinstance(sample, tuple) else (sample,)))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def _find_layer(model: nn.Module, slot_id: str, name: str) -> nn.Module:
     names: dict[str, nn.Module] = dict(model.named_modules())
     if name not in names:
@@ -104,21 +150,13 @@ def _trace(
 ) -> dict[str, Activation]:
     recorder = _Recorder()
     hooks = [layer.register_forward_hook(recorder.after_layer) for layer in layers.values()]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad():
-            if isinstance(sample, Mapping):
-                model(**sample)
-            else:
-                model(*(sample if isinstance(sample, tuple) else (sample,)))
+        _evaluate(model, sample)
     finally:
-        for module, training in modes.items():
-            module.training = training
         for hook in hooks:
             hook.remove()
     return {
-        slot_id: _activation(slot_id, slots[slot_id], recorder.outputs.get(layer, []))
+        slot_id: _activation(slot_id, slots[slot_id], layer, recorder.outputs.get(layer, []))
         for slot_id, layer in layers.items()
     }
 
@@ -132,7 +170,7 @@ class _Recorder:
         self.outputs.setdefault(layer, []).append(output)
 
 
-def _activation(slot_id: str, name: str, outputs: list[object]) -> Activation:
+def _activation(slot_id: str, name: str, layer: nn.Module, outputs: list[object]) -> Activation:
     where = f"slot {slot_id!r}: layer {name!r}"
     if not outputs:
         raise SlotError(f"{where} is not used when the model runs on the sample")
@@ -142,6 +180,12 @@ def _activation(slot_id: str, name: str, outputs: list[object]) -> Activation:
             raise SlotError(
                 f"{where} puts out {type(output).__name__}, expected one tensor [B, C, H, W] or [B, T, D]"
             )
+        if output.is_nested:
+            raise SlotError(
+                f"{where} puts out a nested tensor; make the encoder with enable_nested_tensor=False"
+            )
+        if output.dim() == 3 and isinstance(layer, nn.Conv1d | nn.BatchNorm1d):
+            raise SlotError(f"{where} puts out [B, C, L], expected tokens [B, T, D]")
         if output.dim() not in (3, 4) or not output.is_floating_point():
             raise SlotError(
                 f"{where} puts out {output.dtype} of shape {tuple(output.shape)}, expected floating point "
@@ -149,7 +193,7 @@ def _activation(slot_id: str, name: str, outputs: list[object]) -> Activation:
             )
         topology = Topology.CNN if output.dim() == 4 else Topology.TRANSFORMER
         channels = output.shape[1 if topology is Topology.CNN else -1]
-        found.add(Activation(topology, channels, output.device, output.dtype))
+        found.add(Activation(topology, channels))
     if len(found) > 1:
         raise SlotError(f"{where} is used several times, with differing outputs: {sorted(map(str, found))}")
     return found.pop()

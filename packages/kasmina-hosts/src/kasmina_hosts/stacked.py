@@ -69,7 +69,7 @@ class StackedModule:
 
 @contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
-    """Modules built inside depend on `seed` alone; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    """Modules built inside are ordinary ones on the CPU that depend on `seed` alone; no random state is changed."""
+    with torch.device("cpu"), torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator too
         yield

@@ -69,3 +69,28 @@ def _scale(channel: Float[Tensor, "sample height width"]) -> Float[Tensor, ""]:
     deviation = channel.std()
     # Below that float32 holds it with few bits or none.
     return deviation if deviation > torch.finfo(deviation.dtype).tiny else torch.ones(())
+
+
+def check_task(task: Task) -> None:
+    """That a task's parts are as `Split` says and fit each other.
+
+    Raises:
+        ValueError: it names the part, what it holds and what was expected.
+    """
+    for name in ("train", "validation", "test"):
+        images, labels = getattr(task, name)
+        if images.dim() != 4 or images.shape[1:] != task.train.images.shape[1:] or len(images) == 0:
+            raise ValueError(
+                f"images of the task's {name} part have shape {tuple(images.shape)}, expected [N, C, H, W] with at "
+                f"least one sample, of the same [C, H, W] in every part"
+            )
+        if labels.shape != (len(images),) or labels.dtype != torch.int64:
+            raise ValueError(
+                f"labels of the task's {name} part are {labels.dtype} of shape {tuple(labels.shape)}, expected "
+                f"torch.int64 of ({len(images)},)"
+            )
+        if labels.min() < 0 or labels.max() >= task.num_classes:
+            raise ValueError(
+                f"labels of the task's {name} part lie in {int(labels.min())} to {int(labels.max())}, expected 0 to "
+                f"{task.num_classes - 1}"
+            )
