@@ -59,6 +59,16 @@ def test_table_by_hand(tool: ModuleType) -> None:
     ]
 
 
+def test_bytes_and_medians_of_its_own(tool: ModuleType) -> None:
+    raw = raw_run()
+    for each in raw["benchmarks"]:  # type: ignore[attr-defined]
+        each["extra_info"] |= {"paired_s": 4.0} if each["extra_info"]["column"] == "ours" else {}
+    assert tool.render_tables(tool.reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 2.5 s | 4 s (0.62x) |"
+    for each in raw["benchmarks"]:  # type: ignore[attr-defined]
+        each["extra_info"]["bytes"] = 2048.0
+    assert tool.render_tables(tool.reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 2 KiB | 2 KiB |"
+
+
 def test_a_readme_gets_its_table_between_the_marks(tool: ModuleType) -> None:
     text = f"before\n{tool.BEGIN}\nold\n{tool.END}\nafter\n"
     once = tool.insert_table(text, "new")

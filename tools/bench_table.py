@@ -15,7 +15,10 @@ END: Final = "<!-- end of table -->"
 
 
 def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
-    """What is worth keeping of a run: the machine in words, and each median in seconds."""
+    """What is worth keeping of a run: the machine in words, and each median in seconds.
+
+    A benchmark may bring a median of its own, `paired_s`, for differences that are smaller than the drift of a machine.
+    """
     machine, first = raw["machine_info"], raw["benchmarks"][0]
     processor = machine["cpu"].get("brand_raw", machine["machine"])
     versions = f"Python {machine['python_version']}, torch {first['extra_info']['torch']}"
@@ -26,7 +29,7 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
                 "table": each["extra_info"]["table"],
                 "row": each["extra_info"]["row"],
                 "column": each["extra_info"]["column"],
-                "median_s": each["stats"]["median"],
+                "median_s": each["extra_info"].get("paired_s", each["stats"]["median"]),
                 "iqr_s": each["stats"]["iqr"],
                 "calls": each["stats"]["rounds"] * each["stats"]["iterations"],
                 **({"bytes": each["extra_info"]["bytes"]} if "bytes" in each["extra_info"] else {}),
@@ -58,7 +61,7 @@ def _render(results: list[dict[str, Any]], title: str) -> str:
         cells = []
         for column in columns:
             if sizes:
-                cells.append(f"{sizes[row, column] / 1024:.3g} KiB")
+                cells.append(f"{sizes[row, column] / 1024:.4g} KiB")
             elif column == columns[0]:
                 cells.append(_time(reference))
             else:

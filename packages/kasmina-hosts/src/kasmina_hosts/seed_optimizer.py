@@ -75,7 +75,7 @@ def leave(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) 
 
 
 IDLE_STEPS = 32
-"""Without seeds, gradients are measured at one step of so many: small networks would feel more."""
+"""Without seeds that compute, gradients are measured at one step of so many: small networks would feel more."""
 
 
 @final
@@ -105,8 +105,7 @@ class GradientTally:
 
     def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Count a step, without waiting for a device. A hook of the optimiser."""
-        idle = all(slot.seed is None for slot in self._slots)
-        if not idle or self.steps % IDLE_STEPS == 0:
+        if self.steps % IDLE_STEPS == 0 or not all(slot.idle for slot in self._slots):
             self._measured += 1
             self._last_host = _norm(self._host)
             self._host_sum = self._host_sum + self._last_host

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kasmina_hosts.blending import Gate
 from kasmina_hosts.blueprints import build_blueprint
-from kasmina_hosts.lifecycle import Lifecycle
+from kasmina_hosts.lifecycle import SEES_SLOT, Lifecycle
 from kasmina_hosts.saving import StateError, take
 from kasmina_hosts.seed_optimizer import find_group, join_group, leave
 from kasmina_hosts.seed_slot import SeedSlot
@@ -56,6 +56,7 @@ class SeedPlanting:
         for index, (slot_id, slot) in enumerate(self._slots.items()):
             live = bool(life.live[0, index])
             slot.stage = SeedStage(int(life.stage[0, index]))
+            slot.idle = slot.stage not in SEES_SLOT
             slot.alpha.fill_(life.alpha[0, index])
             if live:
                 slot.algorithm = AlphaAlgorithm(int(life.algorithm[0, index]))

@@ -41,6 +41,9 @@ class SeedSlot(nn.Module):
         self.co_adapt = co_adapt
         self.stage = SeedStage.DORMANT
         self.algorithm = AlphaAlgorithm.ADD
+        self.idle = (
+            True  # without a seed that computes; a plain attribute, as those of modules are slow to read
+        )
         self.suppressed = False
         self.frozen = False
         self.register_module("seed", None)
@@ -55,7 +58,7 @@ class SeedSlot(nn.Module):
 
     def after_layer(self, layer: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
         """The layer's output with the seed blended in; None: as it is. A forward hook."""
-        if self.seed is None or self.suppressed:
+        if self.idle or self.suppressed or self.seed is None:
             return None
         # The slot's own mode, which is the model's: its layer may be kept in evaluation mode.
         if self.stage is SeedStage.TRAINING and self.training and torch.is_grad_enabled():
