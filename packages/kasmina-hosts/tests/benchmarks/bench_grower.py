@@ -58,7 +58,7 @@ def stepper(row: str, column: str) -> Callable[[], None]:
 
 @cache
 def alternating_medians(row: str) -> dict[str, float]:
-    """Seconds of the steps with and without a Grower, measured in turns: they differ by less than the machine drifts."""
+    """Seconds of the steps with and without a Grower, in turns: they differ by less than the machine drifts."""
     steppers = {column: stepper(row, column) for column in (BARE, GROWER)}
     times: dict[str, list[float]] = {column: [] for column in steppers}
     for turn in range(ROUNDS):
