@@ -32,7 +32,6 @@ class EpochResult(NamedTuple):
     seed_gradient: Float[Tensor, "host slot"]
 
 
-@torch.enable_grad()
 def train_epoch(
     networks: HostNetworks,
     life: Lifecycle,

@@ -158,7 +158,7 @@ class HostPopulation:
         if self.epoch >= self._config.max_epochs:
             raise RuntimeError(f"the episode ended after {self._config.max_epochs} epochs; call reset")
         check_actions(actions, self.slot_config, self.num_envs)
-        with torch.inference_mode(False):
+        with torch.inference_mode(False):  # which brings gradients back under `no_grad` too
             return self._step(FactoredActions(*(head.clone() for head in actions)))
 
     def _step(self, actions: FactoredActions[Tensor]) -> StepOutcome:
