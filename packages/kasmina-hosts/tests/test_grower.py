@@ -1,5 +1,6 @@
 """Any network grows in its own training loop, with any optimiser, schedule and precision."""
 
+import itertools
 from copy import deepcopy
 
 import pytest
@@ -384,3 +385,26 @@ def test_a_copy_of_the_model_is_independent(task: DigitsTask) -> None:
         for parameter in copy.get_submodule("grown_slots").parameters():
             parameter.zero_()
     assert not torch.equal(copy(task.test.images[:8]), before)
+
+
+def test_alpha_velocity_and_the_first_gradient_norm(task: DigitsTask) -> None:
+    run = loop(task, "resnet", eventful(NETWORKS["resnet"][2]))
+    first, *others = (run.epoch().observation for _ in range(10))
+    assert first.signals.grad_norm_host.item() > 0
+    alphas = [each.slots.alpha[0, 0].item() for each in others]
+    velocities = [each.slots.alpha_velocity[0, 0].item() for each in others]
+    assert velocities[1:] == pytest.approx([new - old for old, new in itertools.pairwise(alphas)])
+    assert max(velocities) > 0 > min(velocities)
+
+
+def test_the_gate_asks_what_was_gained_since_the_stage_began(task: DigitsTask) -> None:
+    """Not since germination: the accuracy rises in the epoch before TRAINING, and stands still in it."""
+    gains = Gates(min_training_epochs=1, min_gradient_ratio=0.0)
+    run = loop(task, "resnet", [germinate("r0c0", LIGHT), advance("r0c0"), advance("r0c0")], gates=gains)
+    effects = []
+    for accuracy in (10.0, 50.0, 50.0):
+        for batch in torch.arange(64).split(32):
+            run.step(batch)
+        figures = {"train_loss": 1.0, "val_loss": 1.0, "train_accuracy": accuracy, "val_accuracy": accuracy}
+        effects.append(run.grower.end_epoch(**figures).took_effect)
+    assert effects == [True, True, False]
