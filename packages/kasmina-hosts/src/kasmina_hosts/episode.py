@@ -17,7 +17,7 @@ from kasmina_hosts.measures import (
     no_seed_measures,
 )
 from kasmina_hosts.network import HostNetworks
-from kasmina_hosts.observing import LastAction
+from kasmina_hosts.observing import LastAction, no_action
 from kasmina_hosts.saving import StateError, check_life, flatten, take, unflatten
 from leyline_types import BlueprintAction
 
@@ -63,7 +63,6 @@ def begin(
             "a fresh host has a loss that is not finite; its data or its width must be at fault"
         )
     num_hosts, num_slots = life.stage.shape
-    never = torch.full((num_hosts,), -1)
     return Episode(
         host_seeds=list(host_seeds),
         networks=networks,
@@ -71,7 +70,7 @@ def begin(
         life=life,
         hosts=first_measures(train, validation),
         seeds=no_seed_measures(num_hosts, num_slots),
-        last=LastAction(never, never, torch.zeros(num_hosts, dtype=torch.bool)),
+        last=no_action(num_hosts),
         planted=life.occupied.long(),
         watch=first_watch(validation),
         snapshot=take_snapshot(networks),

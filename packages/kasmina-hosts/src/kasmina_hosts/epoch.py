@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kasmina_hosts.blending import each
 from kasmina_hosts.evaluation import Score, cross_entropies
-from kasmina_hosts.lifecycle import SEES_SLOT, Lifecycle, in_stages
+from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.slot_groups import learning_tensors
 from kasmina_hosts.tasks import Split
@@ -69,12 +69,11 @@ def train_epoch(
         optimizer.step()
     optimizer.zero_grad()
     samples = order.shape[1]
-    learns = in_stages(life.stage, SEES_SLOT) & ~frozen
     return EpochResult(
         score=Score((losses / samples).float(), 100 * correct / samples),
         host_gradient=host_norms[-1],
         mean_host_gradient=torch.stack(host_norms).mean(0),
-        seed_gradient=torch.where(learns, torch.stack(seed_norms).mean(0), torch.nan),
+        seed_gradient=torch.where(life.learns, torch.stack(seed_norms).mean(0), torch.nan),
     )
 
 

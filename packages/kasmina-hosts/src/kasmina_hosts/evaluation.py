@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from kasmina_hosts.contributions import Contributions, measure_contributions
-from kasmina_hosts.lifecycle import ALTERS_HOST, Lifecycle, in_stages
+from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.slot_groups import NO_SEEDS
 from kasmina_hosts.tasks import Split
@@ -48,8 +48,9 @@ def evaluate(networks: HostNetworks, life: Lifecycle, data: Split, *, interactio
         kept = [NO_SEEDS if slot == second else groups[slot] for slot in range(num_slots)]
         return _score(networks.forward(taps[first], kept, start=first + 1), data).accuracy
 
-    measured = in_stages(life.stage, ALTERS_HOST) & (life.alpha > 0)
-    seeds = measure_contributions(score.accuracy, measured, accuracy_without, interactions=interactions)
+    seeds = measure_contributions(
+        score.accuracy, life.alters_output, accuracy_without, interactions=interactions
+    )
     return Evaluation(score, seeds)
 
 

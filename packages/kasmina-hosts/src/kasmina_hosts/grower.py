@@ -7,29 +7,29 @@ from functools import partial
 from typing import Any, NamedTuple, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kasmina_hosts.actions import SlotRules, apply_actions, check_actions
 from kasmina_hosts.contributions import Contributions, measure_contributions
 from kasmina_hosts.epoch import EpochResult
 from kasmina_hosts.evaluation import Evaluation, Score
-from kasmina_hosts.gates import GateInputs, Gates
+from kasmina_hosts.gates import Gates
 from kasmina_hosts.growth import Growth, growth_state, no_growth, restore_growth
-from kasmina_hosts.lifecycle import ALTERS_HOST, SEES_SLOT, in_stages, tick
+from kasmina_hosts.lifecycle import tick
 from kasmina_hosts.measures import (
     first_measures,
+    gate_inputs,
     next_measures,
     next_seed_measures,
 )
 from kasmina_hosts.observing import LastAction, observe
 from kasmina_hosts.reporting import reports_of
-from kasmina_hosts.saving import StateError
+from kasmina_hosts.saving import StateError, check_arguments
 from kasmina_hosts.seed_optimizer import GradientTally, check_optimizer
 from kasmina_hosts.seed_planting import SeedPlanting
 from kasmina_hosts.slotted_model import Sample, attach_slots, check_same, find_activations, without_slots
 from leyline_types import (
-    AlphaMode,
     Controller,
     FactoredAction,
     FactoredActions,
@@ -182,9 +182,8 @@ class Grower:
             self._go_on(now)
             return GrowthStep(observation, None, legal=True, took_effect=True)
         actions, memory = self._ask(observation, now.memory)
-        improvement = now.hosts.validation.accuracy[:, None] - now.seeds.stage_accuracy
-        gates = GateInputs(improvement, now.seeds.gradient_ratio, now.seeds.contribution)
-        applied = apply_actions(now.life, actions, self._slot_rules, self._gates, gates)
+        measured = gate_inputs(now.hosts, now.seeds)
+        applied = apply_actions(now.life, actions, self._slot_rules, self._gates, measured)
         life = tick(applied.state, self._gates, now.life.alpha)
         last = LastAction(actions.op, applied.took_effect.long(), torch.zeros(1, dtype=torch.bool))
         self._go_on(now._replace(life=life, last=last, memory=memory))
@@ -234,13 +233,7 @@ class Grower:
         saved = state.get("arguments")
         if not isinstance(saved, dict):
             raise StateError("the state holds no dict 'arguments'")
-        differing = [
-            f"{name}: {saved.get(name)} in the state, {value} here"
-            for name, value in self._arguments.items()
-            if saved.get(name) != value
-        ]
-        if differing:
-            raise StateError(f"the state is another grower's: {'; '.join(differing)}")
+        check_arguments(saved, self._arguments, "grower")
         growth = restore_growth(state, self._growth, self._task)
         with torch.inference_mode(False):
             self._planting.restore(state, growth.life)
@@ -257,7 +250,7 @@ class Grower:
         """The growth with the epoch's figures."""
         now = self._growth
         last_gradient, host_gradient, seed_gradient = self._tally.means()
-        learns = in_stages(now.life.stage, SEES_SLOT) & (now.life.alpha_mode != AlphaMode.DOWN)
+        learns = now.life.learns
         deaf = learns & ~torch.tensor([self._tally.learning])
         if deaf.any():
             names = ", ".join(
@@ -287,8 +280,7 @@ class Grower:
         )
 
     def _contributions(self, accuracy: Float[Tensor, " 1"]) -> Contributions:
-        life = self._growth.life
-        measured: Bool[Tensor, "1 slot"] = in_stages(life.stage, ALTERS_HOST) & (life.alpha > 0)
+        measured = self._growth.life.alters_output
         if self._validate is not None:
             without = partial(self._accuracy_without, self._validate)
             return measure_contributions(accuracy, measured, without, interactions=self._interactions)

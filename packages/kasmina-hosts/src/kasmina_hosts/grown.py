@@ -28,7 +28,7 @@ class GrownSeed:
 
 def grown_seeds(life: Lifecycle, slot_config: SlotConfig) -> list[dict[str, GrownSeed]]:
     """Of each host, the seeds that alter its output, by slot id."""
-    alters = life.live & (life.alpha > 0)
+    alters = life.alters_output
     return [
         {
             slot_id: GrownSeed(

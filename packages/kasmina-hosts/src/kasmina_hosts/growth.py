@@ -11,7 +11,7 @@ from kasmina_hosts.blueprints import built_blueprints
 from kasmina_hosts.evaluation import Score
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle
 from kasmina_hosts.measures import HostMeasures, SeedMeasures, first_measures, no_seed_measures
-from kasmina_hosts.observing import LastAction
+from kasmina_hosts.observing import LastAction, no_action
 from kasmina_hosts.saving import StateError, check_life, flatten, unflatten
 from leyline_types import TaskConfig
 
@@ -37,12 +37,11 @@ class Growth(NamedTuple):
 def no_growth(num_slots: int, memory: Any, task: TaskConfig) -> Growth:
     """Before the first epoch, as if the network guessed."""
     guess = Score(torch.tensor([task.baseline_loss]), torch.tensor([100 / task.num_classes]))
-    never = torch.full((1,), -1)
     return Growth(
         life=empty_lifecycle(1, num_slots),
         hosts=first_measures(guess, guess),
         seeds=no_seed_measures(1, num_slots),
-        last=LastAction(never, never, torch.zeros(1, dtype=torch.bool)),
+        last=no_action(1),
         epoch=0,
         steps=0,
         memory=memory,

@@ -63,6 +63,16 @@ class Lifecycle(NamedTuple):
         """Slots whose seed's module is part of the host."""
         return in_stages(self.stage, LIVE_STAGES)
 
+    @property
+    def learns(self) -> Bool[Tensor, "host slot"]:
+        """Slots whose seed computes and is not frozen, as it is while its alpha falls."""
+        return in_stages(self.stage, SEES_SLOT) & (self.alpha_mode != AlphaMode.DOWN)
+
+    @property
+    def alters_output(self) -> Bool[Tensor, "host slot"]:
+        """Slots whose seed changes what the host computes."""
+        return in_stages(self.stage, ALTERS_HOST) & (self.alpha > 0)
+
     def where(self, mask: Bool[Tensor, "host slot"], **values: Tensor | float) -> "Lifecycle":
         """A copy with these columns set where the mask is true."""
         columns = {

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kasmina_hosts.epoch import EpochResult
 from kasmina_hosts.evaluation import Evaluation, Score
+from kasmina_hosts.gates import GateInputs
 from kasmina_hosts.lifecycle import Lifecycle
 from leyline_types import HISTORY_LENGTH
 
@@ -139,6 +140,12 @@ def next_seed_measures(
         boost_received=evaluation.seeds.boost_received,
     )
     return SeedMeasures(*(torch.where(there, column, torch.nan) for column in columns))
+
+
+def gate_inputs(hosts: HostMeasures, seeds: SeedMeasures) -> GateInputs:
+    """What the gates look at."""
+    improvement = hosts.validation.accuracy[:, None] - seeds.stage_accuracy
+    return GateInputs(improvement, seeds.gradient_ratio, seeds.contribution)
 
 
 def upstream_alpha(life: Lifecycle) -> Float[Tensor, "host slot"]:

@@ -12,7 +12,7 @@ from kasmina_hosts.config import HostConfig
 from kasmina_hosts.host import build_host
 from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.slot_groups import SlotGroups, SlotModules, apply_groups, find_groups
-from kasmina_hosts.stacked import MAX_SEEDS, StackedModule, seeded_initialisation
+from kasmina_hosts.stacked import MAX_SEEDS, StackedModule, seed_of, seeded_initialisation
 from leyline_types import AlphaAlgorithm, BlueprintAction
 
 
@@ -81,7 +81,7 @@ class HostNetworks:
         Args:
             count: seeds planted in this host before; with the host's seed and slot it sets the initial values.
         """
-        seed = ((self._host_seeds[host] * len(self.slots) + slot) * MAX_SEEDS + count) % 2**63
+        seed = seed_of(self._host_seeds[host], slot, len(self.slots), count)
         self.make_room(slot, blueprint)
         self.slots[slot].seeds[blueprint].put(host, self._fresh(blueprint, seed))
         self.slots[slot].gate.put(host, self._fresh_gate(seed + MAX_SEEDS // 2))

@@ -19,6 +19,12 @@ class LastAction(NamedTuple):
     rolled_back: Bool[Tensor, " host"]
 
 
+def no_action(num_hosts: int) -> LastAction:
+    """Before the first one."""
+    never = torch.full((num_hosts,), -1)
+    return LastAction(never, never, torch.zeros(num_hosts, dtype=torch.bool))
+
+
 def observe(
     task: TaskConfig,
     life: Lifecycle,

@@ -12,13 +12,13 @@ from kasmina_hosts.actions import SlotRules, apply_actions, check_actions
 from kasmina_hosts.config import HostConfig
 from kasmina_hosts.episode import DivergedHostError, Episode, begin, episode_state, restore
 from kasmina_hosts.epoch import train_epoch
-from kasmina_hosts.evaluation import evaluate, score_hosts
-from kasmina_hosts.gates import GateInputs, Gates
+from kasmina_hosts.evaluation import Score, evaluate, score_hosts
+from kasmina_hosts.gates import Gates
 from kasmina_hosts.governor import add_planted, forget_epoch, is_finite, roll_back, update_snapshot, watch
 from kasmina_hosts.grown import GrownSeed, fossilized, grown_seeds
 from kasmina_hosts.host import host_slots
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle, tick
-from kasmina_hosts.measures import next_measures, next_seed_measures
+from kasmina_hosts.measures import gate_inputs, next_measures, next_seed_measures
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.observing import LastAction, observe
 from kasmina_hosts.reporting import reports_of, signals_of
@@ -164,8 +164,7 @@ class HostPopulation:
     def _step(self, actions: FactoredActions[Tensor]) -> StepOutcome:
         now = self._present
         accuracy = now.hosts.validation.accuracy
-        improvement = accuracy[:, None] - now.seeds.stage_accuracy
-        measured = GateInputs(improvement, now.seeds.gradient_ratio, now.seeds.contribution)
+        measured = gate_inputs(now.hosts, now.seeds)
         applied = apply_actions(now.life, actions, self._slot_rules, self._gates, measured)
         self._plant(now, applied.state)
         life = tick(applied.state, self._gates, now.life.alpha)
@@ -261,8 +260,10 @@ class HostPopulation:
         ):
             raise StateError("the state has no list of 'host_seeds'")
         bare = empty_lifecycle(len(seeds), len(self.slot_config))
+        blank = Score(torch.zeros(len(seeds)), torch.zeros(len(seeds)))  # what was measured is in the state
         with torch.inference_mode(False):
-            restored = restore(self._begin(seeds.tolist(), bare), state)
+            networks = self._fresh_networks(seeds.tolist())
+            restored = restore(begin(seeds.tolist(), networks, bare, blank, blank), state)
         if not 0 <= restored.epoch <= self._config.max_epochs:
             raise StateError(f"'epoch' of the state is {restored.epoch}, of {self._config.max_epochs}")
         self._episode = restored

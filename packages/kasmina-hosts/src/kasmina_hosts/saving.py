@@ -59,6 +59,24 @@ def take(state: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
     return found.detach().clone()
 
 
+def check_arguments(saved: Mapping[str, Any], here: Mapping[str, Any], owner: str) -> None:
+    """That a state was saved with the same arguments as it is loaded with.
+
+    Args:
+        owner: what has these arguments, in a word.
+
+    Raises:
+        StateError: it names every argument that differs, with both values.
+    """
+    differing = [
+        f"{name}: {saved.get(name)} in the state, {here.get(name)} here"
+        for name in sorted(saved.keys() | here.keys())
+        if saved.get(name) != here.get(name)
+    ]
+    if differing:
+        raise StateError(f"the state is another {owner}'s: {'; '.join(differing)}")
+
+
 def check_life(life: Lifecycle, blueprints: Sequence[BlueprintAction]) -> None:
     """That a saved lifecycle is one that can be.
 

@@ -14,7 +14,7 @@ from kasmina_hosts.saving import StateError, take
 from kasmina_hosts.seed_optimizer import find_group, join_group, leave
 from kasmina_hosts.seed_slot import SeedSlot
 from kasmina_hosts.slotted_model import CONTAINER
-from kasmina_hosts.stacked import MAX_SEEDS, seeded_initialisation
+from kasmina_hosts.stacked import seed_of, seeded_initialisation
 from leyline_types import AlphaAlgorithm, AlphaMode, BlueprintAction, SeedStage
 
 SEED, GATE = "seed", "gate"
@@ -113,8 +113,7 @@ class SeedPlanting:
             return
         index = list(self._slots).index(slot_id)
         topology, channels = slot.activation
-        first_values = (self._seed * len(self._slots) + index) * MAX_SEEDS + int(self.planted[index])
-        with seeded_initialisation(first_values % 2**63):
+        with seeded_initialisation(seed_of(self._seed, index, len(self._slots), int(self.planted[index]))):
             module = (
                 build_blueprint(blueprint, topology, channels) if kind == SEED else Gate(channels, topology)
             )

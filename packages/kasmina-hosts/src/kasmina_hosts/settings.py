@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kasmina_hosts.config import HostConfig
 from kasmina_hosts.gates import Gates
-from kasmina_hosts.saving import StateError
+from kasmina_hosts.saving import StateError, check_arguments
 from kasmina_hosts.tasks import Split, Task
 from leyline_types import LegalityRules
 
@@ -50,13 +50,7 @@ def check_settings(state: Mapping[str, Tensor], settings: Mapping[str, str]) -> 
         raise StateError(f"'settings' of the state cannot be read: {error}") from None
     if not isinstance(saved, dict):
         raise StateError("'settings' of the state cannot be read: no table")
-    differing = [
-        f"{name}: {saved.get(name)} in the state, {settings.get(name)} here"
-        for name in sorted(saved.keys() | settings.keys())
-        if saved.get(name) != settings.get(name)
-    ]
-    if differing:
-        raise StateError(f"the state is another population's: {'; '.join(differing)}")
+    check_arguments(saved, settings, "population")
 
 
 def _digest(part: Split) -> str:

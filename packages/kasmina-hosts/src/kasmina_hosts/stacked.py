@@ -67,6 +67,16 @@ class StackedModule:
         return sum(value[0].numel() for value in self.parameters.values())
 
 
+def seed_of(network: int, slot: int, num_slots: int, count: int) -> int:
+    """The random seed of what is planted in a slot: of the network's own, and of what the slot held before.
+
+    Args:
+        network: the random seed of the network.
+        count: seeds planted in the slot before.
+    """
+    return ((network * num_slots + slot) * MAX_SEEDS + count) % 2**63
+
+
 @contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
     """Modules built inside are ordinary ones on the CPU that depend on `seed` alone; no random state is changed."""
