@@ -54,9 +54,9 @@ class AcmePolicy(PolicyBundleBase):
         out = self.network(features).float()
         return out[..., :-1], out[..., -1]
 
-    def _on_act(self, features, masks, hidden, deterministic, generator):
+    def _on_act(self, features, masks, hidden, deterministic, generator, floors):
         logits, value = self._read(features)
-        distribution = FactoredMaskedCategorical(logits, masks)
+        distribution = FactoredMaskedCategorical(logits, masks, floors=floors)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         each = distribution.head_log_probs(actions)
         return ActionResult(actions, each.sum(-1), each, value, hidden, masks, logits[..., -6:])
@@ -68,9 +68,9 @@ class AcmePolicy(PolicyBundleBase):
         logits, value = self._read(features)
         return ForwardResult(logits, FactoredMaskedCategorical(logits, masks), value, hidden)
 
-    def _on_evaluate(self, features, actions, masks, hidden, episode_starts):
+    def _on_evaluate(self, features, actions, masks, hidden, episode_starts, floors):
         logits, value = self._read(features)
-        distribution = FactoredMaskedCategorical(logits, masks)
+        distribution = FactoredMaskedCategorical(logits, masks, floors=floors)
         each = distribution.head_log_probs(actions)
         return EvalResult(each.sum(-1), each, value, distribution.regularizer_entropy(), hidden)
 '''
@@ -84,7 +84,7 @@ print(list_policies())
 policy = create_policy(PolicyConfig(policy="acme"))
 slots = list(policy.slot_config)
 masks = compute_batch_masks([dict.fromkeys(slots)] * 4, slots)
-result = policy.get_action(torch.zeros(4, policy.feature_dim), masks, policy.initial_hidden(4))
+result = policy.get_action(torch.zeros(4, policy.feature_dim), masks, policy.initial_hidden(4), floors={"op": 0.1})
 print(type(policy).__module__, result.actions.op.shape)
 save_policy(policy, "acme.safetensors")
 print(type(load_policy("acme.safetensors")).__name__)

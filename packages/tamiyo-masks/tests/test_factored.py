@@ -29,6 +29,7 @@ from tamiyo_masks import (
     LegalityColumns,
     MaskedCategorical,
     compute_batch_masks,
+    floors_by_head,
     invalid_rows,
     masks_from_columns,
 )
@@ -166,6 +167,24 @@ def test_heads_without_a_floor_are_as_they_are() -> None:
     actions = bare.sample(torch.Generator().manual_seed(0))
     assert torch.equal(bare.head_log_probs(actions)[:, :-1], mixed.head_log_probs(actions)[:, :-1])
     assert not torch.equal(bare.head_log_probs(actions)[:, -1], mixed.head_log_probs(actions)[:, -1])
+
+
+@pytest.mark.parametrize("count", [5, 500])
+def test_floors_in_a_tensor_are_those_by_name(count: int) -> None:
+    floors = {"op": 0.2, "slot": 0.1, "blueprint": 0.3}
+    assert floors_by_head(floors) == (0.1, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2)
+    masks = ActionMasks(*(mask.repeat(count // 5, *[1] * (mask.ndim - 1)) for mask in MASKS))
+    found = []
+    for given_floors in (floors, torch.tensor(floors_by_head(floors)), {}, torch.zeros(len(HEAD_NAMES))):
+        logits = random_logits(count).requires_grad_()
+        distribution = FactoredMaskedCategorical(logits, masks, floors=given_floors)
+        actions, log_probs = distribution.sample_and_head_log_probs(torch.Generator().manual_seed(0))
+        entropies = distribution.regularizer_entropy(), distribution.head_entropies(actions.op)
+        (gradient,) = torch.autograd.grad(log_probs.sum() + entropies[0].sum(), logits)
+        found.append((*actions, log_probs, *entropies, gradient))
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[2], found[3])
+    assert not torch.equal(found[0][-1], found[2][-1])
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3), (150, 2)])
@@ -340,6 +359,10 @@ def test_refusals_name_both_sides() -> None:
         FactoredMaskedCategorical(random_logits(5), MASKS, floors={"operation": 0.1})
     with pytest.raises(ValueError, match=r"'op' must lie in \[0, 1\), not 1.0"):
         FactoredMaskedCategorical(random_logits(5), MASKS, floors={"op": 1.0})
+    with pytest.raises(
+        ValueError, match=r"`floors` has shape \(7,\), one number for each head makes it \(8,\)"
+    ):
+        FactoredMaskedCategorical(random_logits(5), MASKS, floors=torch.zeros(7))
 
 
 def run(
@@ -388,6 +411,32 @@ def test_compiled_gradients_and_floors_equal_those_of_eager(count: int, dtype: t
         value = function(logits)
         found.append((value.detach(), *torch.autograd.grad(value, logits)))
     torch.testing.assert_close(*found, atol=1e-3 if dtype is torch.bfloat16 else 1e-6, rtol=1e-2)
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("count", [1, 5])
+def test_compiles_once_for_all_floors_in_a_tensor(count: int) -> None:
+    masks = ActionMasks(*(mask[:count] for mask in MASKS))
+    actions = FactoredMaskedCategorical(random_logits(count), masks).mode()
+
+    def loss(logits: Tensor, floors: Tensor) -> Tensor:
+        distribution = FactoredMaskedCategorical(logits, masks, floors=floors)
+        return distribution.log_prob(actions).sum() + distribution.regularizer_entropy().sum()
+
+    compiled = torch.compile(loss, fullgraph=True)
+
+    def check(op: float, slot: float) -> None:
+        floors, found = torch.tensor(floors_by_head({"op": op, "slot": slot})), []
+        for function in (loss, compiled):
+            logits = random_logits(count).requires_grad_()
+            value = function(logits, floors)
+            found.append((value.detach(), *torch.autograd.grad(value, logits)))
+        torch.testing.assert_close(*found, atol=1e-6, rtol=1e-4)
+
+    check(0.2, 0.1)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        check(0.1, 0.0)
+        check(0.0, 0.999)
 
 
 @pytest.mark.compile

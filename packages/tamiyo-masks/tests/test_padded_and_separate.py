@@ -35,9 +35,13 @@ def case(slots: SlotConfig, seed: int, num_envs: int = 12) -> tuple[Tensor, Acti
     return logits, masks, torch.rand(num_envs, len(HEAD_NAMES), generator=generator)
 
 
-@given(st.integers(0, 2**31), st.sampled_from(SLOT_CONFIGS), st.sampled_from([None, FLOORS]))
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(SLOT_CONFIGS),
+    st.sampled_from([None, FLOORS, torch.tensor(FLOORS)]),
+)
 def test_equal_values_draws_and_gradients(
-    seed: int, slots: SlotConfig, floors: tuple[float, ...] | None
+    seed: int, slots: SlotConfig, floors: tuple[float, ...] | Tensor | None
 ) -> None:
     logits, masks, uniform = case(slots, seed)
     found = []

@@ -1,6 +1,6 @@
 """Every policy: acting, evaluating and valuing agree with each other, and training reaches every weight."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from leyline_types import HEAD_NAMES, HEAD_RELEVANCE, FactoredActions, LifecycleOp, SlotConfig, head_sizes
-from tamiyo_masks import ActionMasks
+from tamiyo_masks import ActionMasks, FactoredMaskedCategorical
 from tamiyo_policies import (
     ActionResult,
     InferenceHiddenStateError,
@@ -30,6 +30,9 @@ CONFIGS = {
     "mlp-q": PolicyConfig(policy="mlp-q", hidden_dim=16),
     "mlp-q of 3 frames": PolicyConfig(policy="mlp-q", hidden_dim=16, frame_stack=3),
 }
+
+FLOORS = {"op": 0.2, "slot": 0.1, "blueprint": 0.3}
+NEARLY_ONE = dict.fromkeys(HEAD_NAMES, 1 - 1e-7)
 
 
 @pytest.fixture(params=CONFIGS)
@@ -63,6 +66,7 @@ def roll(
     batch: int = 5,
     time: int = 8,
     starts: Tensor | None = None,
+    floors: Mapping[str, float] | None = None,
 ) -> Rollout:
     """Random features and masks, acted on step by step."""
     features = torch.randn(batch, time, policy.feature_dim, generator=generator).to(policy.dtype)
@@ -71,7 +75,9 @@ def roll(
     for now in range(time):
         if starts is not None:
             hidden = hidden.reset(starts[:, now])
-        steps.append(policy.get_action(features[:, now], at(masks, now), hidden, generator=generator))
+        steps.append(
+            policy.get_action(features[:, now], at(masks, now), hidden, generator=generator, floors=floors)
+        )
         hidden = steps[-1].hidden
     actions = FactoredActions(
         *(torch.stack(head, dim=1) for head in zip(*(s.actions for s in steps), strict=True))
@@ -108,11 +114,16 @@ def test_actions_are_legal_and_irrelevant_heads_canonical(
                 assert getattr(rollout.masks, name)[env, time, index]
 
 
+@pytest.mark.parametrize("floors", [None, FLOORS])
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 127, 128, 129])
 def test_log_probabilities_agree_bit_for_bit_in_step_form(
-    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator, batch: int
+    policy: PolicyBundle,
+    make_masks: MakeMasks,
+    generator: torch.Generator,
+    batch: int,
+    floors: dict[str, float] | None,
 ) -> None:
-    rollout = roll(policy, make_masks, generator, batch=batch)
+    rollout = roll(policy, make_masks, generator, batch=batch, floors=floors)
     hidden = policy.initial_hidden(batch)
     for time, step in enumerate(rollout.steps):
         one = slice(time, time + 1)
@@ -121,6 +132,7 @@ def test_log_probabilities_agree_bit_for_bit_in_step_form(
             FactoredActions(*(head[:, one] for head in rollout.actions)),
             at(rollout.masks, one),
             hidden.for_training(),
+            floors=floors,
         )
         assert torch.equal(evaluated.log_prob[:, 0], step.log_prob)
         assert torch.equal(evaluated.head_log_probs[:, 0], step.head_log_probs)
@@ -131,14 +143,19 @@ def test_log_probabilities_agree_bit_for_bit_in_step_form(
         hidden = step.hidden
 
 
+@pytest.mark.parametrize("floors", [None, FLOORS])
 @pytest.mark.parametrize("share", [None, 0.3])
 def test_log_probabilities_agree_in_sequence_form(
-    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator, share: float | None
+    policy: PolicyBundle,
+    make_masks: MakeMasks,
+    generator: torch.Generator,
+    share: float | None,
+    floors: dict[str, float] | None,
 ) -> None:
     starts = None if share is None else torch.rand(5, 30, generator=generator) < share
-    rollout = roll(policy, make_masks, generator, time=30, starts=starts)
+    rollout = roll(policy, make_masks, generator, time=30, starts=starts, floors=floors)
     evaluated = policy.evaluate_actions(
-        rollout.features, rollout.actions, rollout.masks, episode_starts=starts
+        rollout.features, rollout.actions, rollout.masks, episode_starts=starts, floors=floors
     )
     for name in ("log_prob", "head_log_probs", "value"):
         expected = rollout.stacked(name)
@@ -146,6 +163,102 @@ def test_log_probabilities_agree_in_sequence_form(
     torch.testing.assert_close(evaluated.hidden.h, rollout.steps[-1].hidden.h, atol=1e-5, rtol=0.0)
     assert (evaluated.entropy >= 0).all()
     assert evaluated.entropy.shape == (5, 30)
+
+
+def mixed(logits: Tensor, mask: Tensor, floor: float) -> Tensor:
+    """(1 - floor) softmax + floor uniform over the legal choices of one row, choice by choice."""
+    legal = [choice for choice in range(len(mask)) if mask[choice]]
+    total = sum(logits[choice].double().exp() for choice in legal)
+    probs = torch.zeros(len(mask), dtype=torch.float64)
+    for choice in legal:
+        probs[choice] = (1 - floor) * logits[choice].double().exp() / total + floor / len(legal)
+    return probs
+
+
+def test_floors_are_spread_over_the_legal_choices(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator, batch=20, time=1, floors=FLOORS)
+    with torch.no_grad():
+        logits = policy.forward(rollout.features[:, 0], at(rollout.masks, 0)).logits
+    sizes = head_sizes(policy.slot_config)
+    for env in range(20):
+        op = int(rollout.actions.op[env, 0])
+        found = rollout.steps[0].head_log_probs[env].exp()
+        heads = zip(HEAD_NAMES, logits[env].split(sizes), rollout.actions, found, strict=True)
+        for name, of_head, chosen, prob in heads:
+            if name not in HEAD_RELEVANCE[LifecycleOp(op)] and name != "op":
+                assert prob == 1
+                continue
+            legal = (
+                rollout.masks.slot_by_op[env, 0, op]
+                if name == "slot"
+                else getattr(rollout.masks, name)[env, 0]
+            )
+            expected = mixed(of_head, legal, FLOORS.get(name, 0.0))[chosen[env, 0]]
+            assert float(prob) == pytest.approx(float(expected), abs=1e-6), name
+
+
+def test_samples_follow_the_floors(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    count, floor = 4000, 0.5
+    one = roll(policy, make_masks, generator, batch=1, time=1)
+    features = one.features[:, 0].expand(count, -1)
+    masks = ActionMasks(*(mask[:, 0].expand(count, *mask.shape[2:]) for mask in one.masks))
+    masks = masks._replace(op=torch.ones_like(masks.op))
+    hidden = policy.initial_hidden(count)
+    acted = policy.get_action(features, masks, hidden, generator=generator, floors={"op": floor})
+    frequency = acted.actions.op.bincount(minlength=len(LifecycleOp)) / count
+    expected = mixed(acted.op_logits[0], masks.op[0], floor)
+    torch.testing.assert_close(frequency.double(), expected, atol=0.03, rtol=0.0)
+
+
+def test_the_entropy_is_that_of_the_distribution_with_floors(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator)
+    given = (rollout.features, rollout.actions, rollout.masks)
+    for floors in (None, FLOORS, NEARLY_ONE):
+        entropy = policy.evaluate_actions(*given, floors=floors).entropy
+        logits = policy.forward(rollout.features, rollout.masks).logits
+        expected = FactoredMaskedCategorical(logits, rollout.masks, floors=floors).regularizer_entropy()
+        torch.testing.assert_close(entropy, expected)
+    undecided = FactoredMaskedCategorical(torch.zeros_like(logits), rollout.masks).regularizer_entropy()
+    torch.testing.assert_close(entropy.detach(), undecided)  # of the floors next to 1
+
+
+def test_floors_leave_the_deterministic_action_and_the_value_as_they_are(
+    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+) -> None:
+    rollout = roll(policy, make_masks, generator, batch=200, time=1)
+    given = rollout.features[:, 0], at(rollout.masks, 0), policy.initial_hidden(200)
+    bare = policy.get_action(*given, deterministic=True)
+    for floors in (FLOORS, NEARLY_ONE):
+        acted = policy.get_action(*given, deterministic=True, floors=floors)
+        assert all(torch.equal(one, other) for one, other in zip(acted.actions, bare.actions, strict=True))
+        assert torch.equal(acted.value, bare.value)
+        actions = FactoredActions(*(head[:, None] for head in acted.actions))
+        evaluated = policy.evaluate_actions(rollout.features, actions, rollout.masks, floors=floors)
+        assert torch.equal(evaluated.head_log_probs[:, 0], acted.head_log_probs)
+        assert not torch.equal(acted.log_prob, bare.log_prob)
+
+
+@pytest.mark.parametrize("floors", [{}, dict.fromkeys(HEAD_NAMES, 0.0)])
+@pytest.mark.parametrize("batch", [5, 129])
+def test_floors_of_zero_are_none(
+    policy: PolicyBundle, make_masks: MakeMasks, batch: int, floors: dict[str, float]
+) -> None:
+    bare, mixed = (
+        roll(policy, make_masks, torch.Generator().manual_seed(0), batch=batch, time=2, floors=each)
+        for each in (None, floors)
+    )
+    assert all(torch.equal(one, other) for one, other in zip(mixed.actions, bare.actions, strict=True))
+    assert torch.equal(mixed.stacked("head_log_probs"), bare.stacked("head_log_probs"))
+    given = (bare.features, bare.actions, bare.masks)
+    ours, theirs = policy.evaluate_actions(*given, floors=floors), policy.evaluate_actions(*given)
+    assert torch.equal(ours.log_prob, theirs.log_prob)
+    torch.testing.assert_close(ours.entropy, theirs.entropy)  # sums of numbers that lie otherwise in memory
 
 
 def test_forward_gives_the_distribution_that_acts(
@@ -202,12 +315,17 @@ def test_equal_generators_equal_actions(policy: PolicyBundle, make_masks: MakeMa
     assert not all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
 
 
+@pytest.mark.parametrize("floors", [None, FLOORS])
 def test_gradients_reach_every_weight(
-    policy: PolicyBundle, make_masks: MakeMasks, generator: torch.Generator
+    policy: PolicyBundle,
+    make_masks: MakeMasks,
+    generator: torch.Generator,
+    floors: dict[str, float] | None,
 ) -> None:
-    rollout = roll(policy, make_masks, generator)
+    rollout = roll(policy, make_masks, generator, floors=floors)
     start = roll(policy, make_masks, generator, time=1).steps[0].hidden.for_training()
-    evaluated = policy.evaluate_actions(rollout.features, rollout.actions, rollout.masks, start)
+    given = (rollout.features, rollout.actions, rollout.masks)
+    evaluated = policy.evaluate_actions(*given, start, floors=floors)
     torch.autograd.backward(evaluated.log_prob.sum() + evaluated.value.sum() + evaluated.entropy.sum())
     for name, parameter in policy.network.named_parameters():
         assert parameter.grad is not None, name

@@ -150,6 +150,28 @@ def test_devices(policy: PolicyBundle, masks: ActionMasks, sequence_masks: Actio
             policy.evaluate_actions(features(policy, BATCH, TIME), gone, sequence_masks)
 
 
+def test_floors(policy: PolicyBundle, masks: ActionMasks, sequence_masks: ActionMasks) -> None:
+    hidden, x, sequence = (
+        policy.initial_hidden(BATCH),
+        features(policy, BATCH),
+        features(policy, BATCH, TIME),
+    )
+    cases: tuple[tuple[Any, str], ...] = (
+        ({"operation": 0.1}, r"`floors` names no head: 'operation'; heads are slot, .*, op"),
+        ({"slot": 0.1, "op": 1.0}, r"floor of head 'op' must lie in \[0, 1\), not 1\.0"),
+        ({"slot": -0.1}, r"floor of head 'slot' must lie in \[0, 1\), not -0\.1"),
+        ({"slot": float("nan")}, r"floor of head 'slot' must lie in \[0, 1\), not nan"),
+        (0.1, "`floors` is of type float, it must be Mapping"),
+        (torch.zeros(8), "`floors` is of type Tensor, it must be Mapping"),
+    )
+    for wrong, message in cases:
+        for deterministic in (False, True):
+            with pytest.raises(PolicyInputError, match=message):
+                policy.get_action(x, masks, hidden, deterministic=deterministic, floors=wrong)
+        with pytest.raises(PolicyInputError, match=message):
+            policy.evaluate_actions(sequence, actions(BATCH, TIME), sequence_masks, floors=wrong)
+
+
 def test_actions_and_episode_starts(policy: PolicyBundle, sequence_masks: ActionMasks) -> None:
     x, good = features(policy, BATCH, TIME), actions(BATCH, TIME)
     with pytest.raises(

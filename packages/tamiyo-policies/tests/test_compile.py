@@ -79,6 +79,27 @@ def test_each_function_is_one_graph_whatever_the_sizes(
     assert counter.frame_count == captured
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_floors_are_a_graph_of_their_own_whatever_their_values(
+    counter: CompileCounterWithBackend, make_masks: MakeMasks, kind: str
+) -> None:
+    policy = create_policy(KINDS[kind])
+    for floors in (None, {"op": 0.1}):
+        before = counter.frame_count
+        # Of a size that nothing else has: the compiler takes equal sizes to stay equal.
+        act(policy, make_masks, 20, floors=floors)
+        act(policy, make_masks, 20, deterministic=True, floors=floors)
+        evaluate(policy, make_masks, 20, 5, floors=floors)
+        encodes = kind == "lstm" and floors is None  # the encoder is the same with floors
+        assert counter.frame_count == before + 3 + encodes
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for floors in (None, {"op": 0.05}, {"op": 0.0}, {}, {"slot": 0.2, "blueprint": 0.999}):
+            for batch in (2, 5, 8, 129):
+                act(policy, make_masks, batch, floors=floors)
+                act(policy, make_masks, batch, deterministic=True, floors=floors)
+                evaluate(policy, make_masks, batch, 4, floors=floors)
+
+
 def test_an_eager_policy_captures_nothing(
     counter: CompileCounterWithBackend, make_masks: MakeMasks, sharpened: Sharpened
 ) -> None:
@@ -170,6 +191,25 @@ def test_compiled_equals_eager(make_masks: MakeMasks, sharpened: Sharpened) -> N
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
     compiled.enable_gradient_checkpointing()
     torch.testing.assert_close(evaluate(compiled, make_masks, 6, 9), theirs, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.compile
+def test_compiled_equals_eager_with_floors_that_change(make_masks: MakeMasks, sharpened: Sharpened) -> None:
+    compiled, eager = sharpened(COMPILED), sharpened(EAGER)
+    first, *others = {"op": 0.2, "slot": 0.1}, {"op": 0.1, "slot": 0.05, "tempo": 0.5}, {"op": 0.0}
+
+    def check(floors: dict[str, float]) -> None:
+        for batch in (1, 6):
+            ours, theirs = (act(policy, make_masks, batch, floors=floors) for policy in (compiled, eager))
+            assert_acts_alike(ours, theirs)
+        found, expected = (evaluate(policy, make_masks, 6, 9, floors=floors) for policy in (compiled, eager))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+    check(first)
+    # Only the back end of the compiler would build a number into its code: the capture alone does not show it.
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for floors in others:
+            check(floors)
 
 
 @pytest.mark.compile

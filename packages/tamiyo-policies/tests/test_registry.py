@@ -89,6 +89,7 @@ def test_every_mismatch_is_listed_at_once() -> None:
         "device must be a property, not a str",
         "hidden_dim must be a property, not a method",
         "get_action lacks parameter 'deterministic'",
+        "get_action lacks parameter 'floors'",
         "get_action: parameter 'generator' must default to None, but it has none",
         "get_action: parameters stand in the order self, features, hidden, masks",
         "get_value: parameter 'extra' is not in the contract and has no default",

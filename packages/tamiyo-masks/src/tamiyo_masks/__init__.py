@@ -3,7 +3,7 @@
 from leyline_types import LegalityRules
 from tamiyo_masks.action_masks import ActionMasks
 from tamiyo_masks.categorical import MaskedCategorical
-from tamiyo_masks.factored import FactoredMaskedCategorical
+from tamiyo_masks.factored import FactoredMaskedCategorical, floors_by_head
 from tamiyo_masks.legality import LegalityColumns, action_masks, masks_from_columns
 from tamiyo_masks.objects import (
     build_slot_states,
@@ -25,6 +25,7 @@ __all__ = [
     "build_slot_states",
     "compute_action_masks",
     "compute_batch_masks",
+    "floors_by_head",
     "invalid_rows",
     "masks_from_columns",
     "relevant_heads",

@@ -37,11 +37,12 @@ class FactoredMaskedCategorical:
         masks: of the same batch shape, each head and each legal op that takes a slot with a legal choice.
         validate: as in `MaskedCategorical`, for every head and for the slots of every legal op.
         floors: by head name, the probability that is spread evenly over the legal choices instead of following the
-            logits, p = (1 - floor) softmax + floor uniform; None for no floor at any head.
+            logits, p = (1 - floor) softmax + floor uniform; None for no floor at any head. Or a tensor of every head's
+            floor in head order, whose values are not looked at: compiled code then takes other floors as it is.
 
     Raises:
         ValueError: logits that do not fit the masks, masks not boolean or not of one batch shape, an
-            unknown head in `floors` or a floor outside [0, 1).
+            unknown head in `floors`, a floor outside [0, 1) or a tensor of another shape than [8].
         InvalidStateMachineError: with validation, a row without a legal choice, or a legal logit that is not finite.
     """
 
@@ -55,7 +56,7 @@ class FactoredMaskedCategorical:
         logits: Float[Tensor, "*batch logit"],
         masks: ActionMasks,
         *,
-        floors: Mapping[str, float] | None = None,
+        floors: Mapping[str, float] | Float[Tensor, " head"] | None = None,
         validate: bool | None = None,
     ) -> None:
         sizes, batch = masks.head_sizes, masks.batch_shape
@@ -72,7 +73,7 @@ class FactoredMaskedCategorical:
             check_heads(logits, masks)
         small = prod(batch) <= (1 if torch.compiler.is_compiling() else LARGEST_PADDED)
         kind = PaddedHeads if small else SeparateHeads
-        object.__setattr__(self, "_heads", kind(logits, masks, _floors_by_head(floors) if floors else None))
+        object.__setattr__(self, "_heads", kind(logits, masks, _each_floor(floors)))
         object.__setattr__(self, "masks", masks)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -157,10 +158,24 @@ class FactoredMaskedCategorical:
         return (self._heads.head_entropy(normalized=True) * matters).sum(-1) / matters.sum(-1)
 
 
-def _floors_by_head(floors: Mapping[str, float]) -> tuple[float, ...]:
+def floors_by_head(floors: Mapping[str, float]) -> tuple[float, ...]:
+    """Every head's floor in head order, 0 for heads that are not named.
+
+    Raises:
+        ValueError: an unknown head or a floor outside [0, 1).
+    """
     for name, floor in floors.items():
         if name not in HEAD_NAMES:
             raise ValueError(f"`floors` names no head: {name!r}; heads are {', '.join(HEAD_NAMES)}")
         if not 0.0 <= floor < 1.0:
             raise ValueError(f"floor of head {name!r} must lie in [0, 1), not {floor}")
     return tuple(floors.get(name, 0.0) for name in HEAD_NAMES)
+
+
+def _each_floor(floors: Mapping[str, float] | Tensor | None) -> tuple[float, ...] | Tensor | None:
+    if not isinstance(floors, Tensor):
+        return floors_by_head(floors) if floors else None
+    due = (len(HEAD_NAMES),)
+    if floors.shape != due:
+        raise ValueError(f"`floors` has shape {tuple(floors.shape)}, one number for each head makes it {due}")
+    return floors

@@ -92,13 +92,16 @@ class PaddedHeads:
     Args:
         logits: [*batch, logit], all heads side by side.
         masks: of the same batch.
-        floors: of each head, in head order; None for none.
+        floors: of each head, in head order; None for none. Those in a tensor may change under compiled code.
     """
 
     __slots__ = ("_layout", "_legal", "_log_probs", "_probs")
 
     def __init__(
-        self, logits: Float[Tensor, "*batch logit"], masks: ActionMasks, floors: tuple[float, ...] | None
+        self,
+        logits: Float[Tensor, "*batch logit"],
+        masks: ActionMasks,
+        floors: tuple[float, ...] | Float[Tensor, " head"] | None,
     ) -> None:
         heads, by_op = masks[:_NUM_HEADS], masks.slot_by_op.flatten(-2)
         layout: _Layout = _layout_of(masks.head_sizes, logits.device)
@@ -109,7 +112,7 @@ class PaddedHeads:
         masked = mask_logits(logits.index_select(-1, layout.logit_of_choice), self._legal)
         log_probs = self._spread(masked).log_softmax(-1)
         if floors is not None:
-            each = torch.tensor(floors, dtype=log_probs.dtype, device=logits.device)
+            each = torch.as_tensor(floors, dtype=log_probs.dtype, device=logits.device)
             rows = each.index_select(0, layout.head_of_row).unsqueeze(-1)
             log_probs = mix_with_uniform(log_probs, self._spread(self._legal), rows, -1)
         self._log_probs, self._probs = log_probs, probabilities(log_probs)

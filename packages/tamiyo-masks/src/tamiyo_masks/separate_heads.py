@@ -33,13 +33,16 @@ class SeparateHeads:
     __slots__ = ("_floors", "_log_probs", "_masks", "_probs", "_slot_logits")
 
     def __init__(
-        self, logits: Float[Tensor, "*batch logit"], masks: ActionMasks, floors: tuple[float, ...] | None
+        self,
+        logits: Float[Tensor, "*batch logit"],
+        masks: ActionMasks,
+        floors: tuple[float, ...] | Float[Tensor, " head"] | None,
     ) -> None:
         heads = masks[: len(HEAD_NAMES)]
         sizes = masks.head_sizes
         of_heads = FactoredActions(*logits.split(sizes, dim=-1))
         blocks = _join(list(map(mask_logits, of_heads, heads))).split(sizes)
-        self._floors = FactoredActions(*(floors or (0.0,) * len(HEAD_NAMES)))
+        self._floors = FactoredActions(*((0.0,) * len(HEAD_NAMES) if floors is None else floors))
         self._log_probs = FactoredActions(*map(_log_softmax, blocks, heads, self._floors))
         self._probs = FactoredActions(*map(probabilities, self._log_probs))
         self._slot_logits, self._masks = of_heads.slot, masks
@@ -106,9 +109,11 @@ def _join(masked: Sequence[Tensor]) -> Block:
     return torch.cat([piece.movedim(-1, 0) for piece in masked])
 
 
-def _log_softmax(masked: Block, mask: Bool[Tensor, "*batch choice"], floor: float) -> Block:
+def _log_softmax(masked: Block, mask: Bool[Tensor, "*batch choice"], floor: float | Tensor) -> Block:
     log_probs = masked.log_softmax(0)
-    return mix_with_uniform(log_probs, mask.movedim(-1, 0), floor, 0) if floor else log_probs
+    # Whether a tensor is 0 is not asked: the answer would have to come from the device.
+    mixes = isinstance(floor, Tensor) or floor > 0
+    return mix_with_uniform(log_probs, mask.movedim(-1, 0), floor, 0) if mixes else log_probs
 
 
 def _canonical(choices: Sequence[Tensor], op: Int[Tensor, "*batch"]) -> FactoredActions[Tensor]:

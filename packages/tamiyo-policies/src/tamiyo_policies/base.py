@@ -1,6 +1,7 @@
 """The base of all neural policies: every input is checked here, in one place, before a network sees it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import final
 
 import torch
@@ -48,6 +49,7 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         *,
         deterministic: bool = False,
         generator: torch.Generator | None = None,
+        floors: Mapping[str, float] | None = None,
     ) -> ActionResult:
         """See `PolicyBundle`."""
         with torch.inference_mode():
@@ -56,7 +58,7 @@ class PolicyBundleBase(PlacedPolicy, ABC):
             spec.masks(masks, features.shape[:-1])
             if features.ndim == 3:
                 features, masks = features[:, 0], masks.at((slice(None), 0))
-            return self._on_act(features, masks, hidden, deterministic, generator)
+            return self._on_act(features, masks, hidden, deterministic, generator, spec.floors(floors))
 
     @final
     def get_value(
@@ -99,6 +101,7 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         hidden: HiddenState | None = None,
         *,
         episode_starts: Bool[Tensor, "batch time"] | None = None,
+        floors: Mapping[str, float] | None = None,
     ) -> EvalResult:
         """See `PolicyBundle`."""
         spec = self._spec()
@@ -107,7 +110,8 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         if hidden is not None and not torch.is_inference_mode_enabled():
             check_trainable(hidden)
         features, masks, state, starts = self._sequence(features, masks, hidden, episode_starts)
-        return self._on_evaluate(features, FactoredActions(*map(ordinary, actions)), masks, state, starts)
+        actions = FactoredActions(*map(ordinary, actions))
+        return self._on_evaluate(features, actions, masks, state, starts, spec.floors(floors))
 
     @final
     def get_q_values(
@@ -151,8 +155,9 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         hidden: HiddenState,
         deterministic: bool,
         generator: torch.Generator | None,
+        floors: Float[Tensor, " head"] | None,
     ) -> ActionResult:
-        """Act on one step, in inference mode."""
+        """Act on one step, in inference mode. Floors are every head's, as `FactoredMaskedCategorical` takes them."""
 
     @abstractmethod
     def _on_value(
@@ -178,8 +183,9 @@ class PolicyBundleBase(PlacedPolicy, ABC):
         masks: ActionMasks,
         hidden: HiddenState,
         episode_starts: Bool[Tensor, "batch time"] | None,
+        floors: Float[Tensor, " head"] | None,
     ) -> EvalResult:
-        """Evaluate the actions of a sequence. No tensor is an inference tensor."""
+        """Evaluate the actions of a sequence, floors as in `_on_act`. No tensor is an inference tensor."""
 
     def _on_q_values(
         self,

@@ -1,14 +1,16 @@
-"""The one place where inputs are held against what a policy takes: shapes, dtypes and devices, never values."""
+"""The one place where inputs are held against what a policy takes: shapes, dtypes and devices, no tensor's values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import overload
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp, SlotConfig, head_sizes
-from tamiyo_masks import ActionMasks
+from tamiyo_masks import ActionMasks, floors_by_head
 from tamiyo_policies.errors import InferenceHiddenStateError, PolicyInputError
 from tamiyo_policies.hidden import HiddenState
 
@@ -100,6 +102,17 @@ class InputSpec:
                 f"`episode_starts` has shape {tuple(starts.shape)} but the features have {tuple(batch_shape)}"
             )
         self._placed("episode_starts", starts, torch.bool)
+
+    def floors(self, floors: Mapping[str, float] | None) -> Float[Tensor, " head"] | None:
+        """Floors by head name, as a tensor in head order: compiled functions take other numbers as they are."""
+        if floors is None:
+            return None
+        _need("floors", floors, Mapping)
+        try:
+            each = floors_by_head(floors)
+        except ValueError as error:
+            raise PolicyInputError(str(error)) from None
+        return torch.tensor(each, dtype=torch.float32, device=self.device)
 
     def _placed(self, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
         if tensor.dtype != dtype:

@@ -37,13 +37,22 @@ def act(
     masks: ActionMasks,
     hidden: HiddenState,
     uniform: Float[Tensor, "batch head"] | None,
+    floors: Float[Tensor, " head"] | None,
 ) -> Acted:
-    """One step from features to actions: samples made from `uniform` numbers in [0, 1), or without them the mode."""
+    """One step from features to actions.
+
+    Args:
+        network, features, masks, hidden: what acts, and on what.
+        uniform: numbers in [0, 1) from which samples are made; None takes the mode, which floors do not change.
+        floors: as `FactoredMaskedCategorical` takes them.
+    """
     core, hidden = network.advance(features, hidden)
     outputs = network.read(core, masks)
-    distribution = FactoredMaskedCategorical(outputs.logits, masks)
+    distribution = FactoredMaskedCategorical(outputs.logits, masks, floors=floors)
     if uniform is None:
-        actions = network.mode(core, masks, distribution)
+        # A floor near 1 leaves so little between probabilities that rounding makes them equal.
+        bare = distribution if floors is None else FactoredMaskedCategorical(outputs.logits, masks)
+        actions = network.mode(core, masks, bare)
         log_probs = distribution.head_log_probs(actions)
     else:
         actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
@@ -56,9 +65,10 @@ def score(
     core: Float[Tensor, "*batch core"],
     actions: FactoredActions[Tensor],
     masks: ActionMasks,
+    floors: Float[Tensor, " head"] | None,
 ) -> Scored:
     """From what the network reads at each step to the log-probabilities of actions, entropies and values."""
     outputs = network.read(core, masks)
-    distribution = FactoredMaskedCategorical(outputs.logits, masks)
+    distribution = FactoredMaskedCategorical(outputs.logits, masks, floors=floors)
     log_probs = distribution.head_log_probs(actions)
     return Scored(log_probs, log_probs.sum(-1), distribution.regularizer_entropy(), outputs.value)

@@ -35,9 +35,11 @@ class NetworkPolicy(PolicyBundleBase):
         super().__init__(config, network)
         self._net = network
         self._checkpointing = False
-        self._act: Callable[[Tensor, ActionMasks, HiddenState, Tensor | None], Acted] = partial(act, network)
-        self._score: Callable[[Tensor, FactoredActions[Tensor], ActionMasks], Scored] = partial(
-            score, network
+        self._act: Callable[[Tensor, ActionMasks, HiddenState, Tensor | None, Tensor | None], Acted] = (
+            partial(act, network)
+        )
+        self._score: Callable[[Tensor, FactoredActions[Tensor], ActionMasks, Tensor | None], Scored] = (
+            partial(score, network)
         )
 
     def enable_gradient_checkpointing(self, enabled: bool = True) -> None:
@@ -59,13 +61,14 @@ class NetworkPolicy(PolicyBundleBase):
         hidden: HiddenState,
         deterministic: bool,
         generator: torch.Generator | None,
+        floors: Float[Tensor, " head"] | None,
     ) -> ActionResult:
         uniform = None
         if not deterministic:
             # Drawn out here: a generator cannot enter a compiled graph.
             size = (features.shape[0], len(HEAD_NAMES))
             uniform = torch.rand(size, device=features.device, generator=generator)
-        acted = self._act(features.contiguous(), masks, hidden, uniform)
+        acted = self._act(features.contiguous(), masks, hidden, uniform, floors)
         return ActionResult(
             actions=acted.actions,
             log_prob=acted.log_prob,
@@ -102,6 +105,7 @@ class NetworkPolicy(PolicyBundleBase):
         masks: ActionMasks,
         hidden: HiddenState,
         episode_starts: Bool[Tensor, "batch time"] | None,
+        floors: Float[Tensor, " head"] | None,
     ) -> EvalResult:
         steps = features.shape[:2]
         core, hidden = self._unroll(features, hidden, episode_starts)
@@ -110,6 +114,7 @@ class NetworkPolicy(PolicyBundleBase):
             self._rows(core),
             FactoredActions(*map(self._rows, actions)),
             ActionMasks(*map(self._rows, masks)),
+            floors,
         )
         return EvalResult(
             log_prob=scored.log_prob.reshape(steps),

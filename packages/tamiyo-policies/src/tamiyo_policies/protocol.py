@@ -80,6 +80,7 @@ class PolicyBundle(Protocol):
         *,
         deterministic: bool = False,
         generator: torch.Generator | None = None,
+        floors: Mapping[str, float] | None = None,
     ) -> ActionResult:
         """One action per environment, in inference mode.
 
@@ -89,6 +90,12 @@ class PolicyBundle(Protocol):
             hidden: the state from the step before, or `initial_hidden`.
             deterministic: the most probable legal choice instead of a sample.
             generator: source of randomness; None draws from torch's global one.
+            floors: by head name, the probability that is spread evenly over the head's legal choices instead of
+                following the policy, 0 to below 1; None for none. Samples and all log-probabilities are those of
+                p = (1 - floor) policy + floor uniform; the deterministic choice and the value stay the policy's.
+
+        Raises:
+            PolicyInputError: a floor of an unknown head, or one outside [0, 1).
         """
         ...
 
@@ -118,6 +125,7 @@ class PolicyBundle(Protocol):
         hidden: HiddenState | None = None,
         *,
         episode_starts: Bool[Tensor, "batch time"] | None = None,
+        floors: Mapping[str, float] | None = None,
     ) -> EvalResult:
         """What the policy thinks of these actions, with gradients.
 
@@ -127,9 +135,11 @@ class PolicyBundle(Protocol):
             masks: those that the actions were drawn under, [batch, time, ...].
             hidden: the state before the first step; None starts from zeros.
             episode_starts: True resets the state before that step; None where no episode starts inside.
+            floors: those that the actions were drawn with, as for `get_action`; the entropy counts them in too.
 
         Raises:
             InferenceHiddenStateError: `hidden` was made in inference mode.
+            PolicyInputError: a floor of an unknown head, or one outside [0, 1).
         """
         ...
 
