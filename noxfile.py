@@ -17,6 +17,7 @@ PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")
 SUITES = {path.name: path / "tests" for path in PACKAGES} | {WORKSPACE["project"]["name"]: ROOT / "tests"}
 BENCHMARKED = [path for path in PACKAGES if (path / "tests/benchmarks").exists()]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+EVERY_CORE = ("-n", "auto", "--dist", "loadfile")  # of pytest-xdist; the fixtures of a file are made once
 
 
 def sync(session: nox.Session, *options: str) -> None:
@@ -67,7 +68,7 @@ def contracts(session: nox.Session) -> None:
 def tests(session: nox.Session, suite: str) -> None:
     """Each package's tests with only its own closure installed, then those of the workspace."""
     sync(session, "--package", suite, "--group", "test")
-    session.run("pytest", str(SUITES[suite]), *session.posargs, env=ONE_THREAD)
+    session.run("pytest", str(SUITES[suite]), *EVERY_CORE, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)

@@ -39,7 +39,7 @@ def test_first_line_says_what_is_owned_and_never_imported(path: Path) -> None:
 def test_modules_named_in_the_map_exist(path: Path) -> None:
     source = next((path.parent / "src").iterdir())
     rows = re.findall(r"^\|[^|]+\|([^|]+)\|[^|]+\|$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    modules = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    missing = {name for name in modules if not (source / f"{name}.py").exists() and name.islower()}
+    modules = {name for row in rows for name in re.findall(r"`([\w.]+)`", row) if name.islower()}
+    missing = {name for name in modules if not (source / f"{name.replace('.', '/')}.py").exists()}
     assert modules
     assert not missing

@@ -1,11 +1,19 @@
 """Small, quick stand-ins for a run: the real hosts and policy, for few epochs."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
-from kasmina_hosts import DigitsTask, HostConfig, HostPopulation
-from simic_training import PPOConfig, TrainConfig
-from tamiyo_policies import PolicyBundle, PolicyConfig, create_policy, register_builtin_policies
+from kasmina_hosts import DigitsFamily, HostConfig
+from simic_training.growth.config import GrowthConfig
+from simic_training.ppo.config import PPOConfig
+from simic_training.runs.config import TrainConfig
+
+for folder in Path(__file__).parent.iterdir():  # helper modules beside the tests
+    if folder.is_dir():
+        sys.path.insert(0, str(folder))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -14,28 +22,17 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def task() -> DigitsTask:
-    return DigitsTask()
+def tiny_env() -> GrowthConfig:
+    """Two groups' worth of hosts that each differ, two classes, three epochs."""
+    return GrowthConfig(
+        family=DigitsFamily(class_counts=(2,), label_noises=(0.0,)),
+        host=HostConfig(max_epochs=3, interactions=False),
+        group_size=2,
+    )
 
 
-@pytest.fixture
-def population(task: DigitsTask) -> HostPopulation:
-    return HostPopulation(task, HostConfig(max_epochs=3))
-
-
-@pytest.fixture
-def policy(population: HostPopulation) -> PolicyBundle:
-    register_builtin_policies()
-    return create_policy(PolicyConfig(policy="lstm", slot_config=population.slot_config, hidden_dim=16))
-
-
-@pytest.fixture
-def tiny_config() -> TrainConfig:
+@pytest.fixture(scope="session")
+def tiny_config(tiny_env: GrowthConfig) -> TrainConfig:
     return TrainConfig(
-        episodes=6,
-        hosts=3,
-        replicas=1,
-        hidden_dim=16,
-        host=HostConfig(max_epochs=3),
-        ppo=PPOConfig(epochs=2, minibatches=1),
+        episodes=8, groups=2, hidden_dim=16, env=tiny_env, ppo=PPOConfig(epochs=2, minibatches=1)
     )

@@ -1,54 +1,79 @@
-"""Learning when and what to grow: rollouts, recurrent PPO, evaluation and the `tamiyo` command."""
+"""Learning when and what to grow: environments, recurrent PPO, runs, evaluation, reports and the `tamiyo` command."""
 
-from simic_training.config import PPOConfig, TrainConfig
-from simic_training.episodes import Episodes, play_episodes
-from simic_training.evaluation import RIVAL_NAMES, Row, evaluate_run
-from simic_training.interrupts import Interrupted, InterruptGuard
-from simic_training.losses import PPOLoss, ppo_loss
-from simic_training.picture import draw_growth
-from simic_training.ppo import NonFiniteLossError, UpdateStats, update_policy
-from simic_training.returns import Advantages, against_replicas, generalized_advantages, normalize_advantages
-from simic_training.reward import HostState, RewardTerms, growth_reward
-from simic_training.rollout import collect_episodes, hold_back
-from simic_training.run_folder import RunFolder, RunFolderError
-from simic_training.seeding import evaluation_seeds, training_seeds
-from simic_training.statistics import Estimate, estimate
-from simic_training.training import Progress, train
-from simic_training.trajectory import Trajectory, stack_steps
+from simic_training.envs.flatten import FlattenAction, FlattenVectorAction
+from simic_training.envs.registration import register_envs
+from simic_training.envs.single import GrowthEnv
+from simic_training.envs.vector import GrowthVectorEnv
+from simic_training.evaluation.options import EvaluationOptions
+from simic_training.evaluation.results import Evaluation
+from simic_training.evaluation.run import evaluate_run
+from simic_training.evaluation.schedules import Schedule, ScheduleController
+from simic_training.evaluation.sweep import sweep
+from simic_training.growth.config import GrowthConfig
+from simic_training.growth.draws import HostGroup, draw_groups
+from simic_training.growth.reward import RewardTerms, growth_reward
+from simic_training.growth.world import GrowthWorld
+from simic_training.ppo.collect import Carry, collect, first_carry
+from simic_training.ppo.config import PPOConfig, Ratio
+from simic_training.ppo.environments import Environments, EnvStep, Seen
+from simic_training.ppo.finite import NonFiniteLossError
+from simic_training.ppo.losses import PPOLoss, ppo_loss
+from simic_training.ppo.returns import Advantages, generalized_advantages
+from simic_training.ppo.trajectory import Trajectory, Transitions
+from simic_training.ppo.update import UpdateStats, make_optimizer, update_policy
+from simic_training.report.page import write_report
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.folder import RunFolder, RunFolderError
+from simic_training.runs.interrupts import Interrupted, InterruptGuard
+from simic_training.runs.presets import preset
+from simic_training.runs.rollout import Rollout, roll_out
+from simic_training.runs.training import Progress, train
 
 __all__ = [
-    "RIVAL_NAMES",
     "Advantages",
-    "Episodes",
-    "Estimate",
-    "HostState",
+    "Carry",
+    "EnvStep",
+    "Environments",
+    "Evaluation",
+    "EvaluationOptions",
+    "FlattenAction",
+    "FlattenVectorAction",
+    "GrowthConfig",
+    "GrowthEnv",
+    "GrowthVectorEnv",
+    "GrowthWorld",
+    "HostGroup",
     "InterruptGuard",
     "Interrupted",
     "NonFiniteLossError",
     "PPOConfig",
     "PPOLoss",
     "Progress",
+    "Ratio",
     "RewardTerms",
-    "Row",
+    "Rollout",
     "RunFolder",
     "RunFolderError",
+    "Schedule",
+    "ScheduleController",
+    "Seen",
     "TrainConfig",
     "Trajectory",
+    "Transitions",
     "UpdateStats",
-    "against_replicas",
-    "collect_episodes",
-    "draw_growth",
-    "estimate",
+    "collect",
+    "draw_groups",
     "evaluate_run",
-    "evaluation_seeds",
+    "first_carry",
     "generalized_advantages",
     "growth_reward",
-    "hold_back",
-    "normalize_advantages",
-    "play_episodes",
+    "make_optimizer",
     "ppo_loss",
-    "stack_steps",
+    "preset",
+    "register_envs",
+    "roll_out",
+    "sweep",
     "train",
-    "training_seeds",
     "update_policy",
+    "write_report",
 ]

@@ -1,0 +1,34 @@
+"""What a trained policy does with one host that it never saw, in words."""
+
+from rich.console import Console
+
+from simic_training.command.saying import say
+from simic_training.evaluation.play import play
+from simic_training.evaluation.story import final_slots, growth_events
+from simic_training.growth.draws import draw_groups
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.state import TrainingState
+from tamiyo_policies import PolicyController, WaitController
+
+
+def show_growth(state: TrainingState, config: TrainConfig, console: Console) -> None:
+    """Grow a host that was held out, and print every action that changed it and what became of it."""
+    env = config.env
+    groups = draw_groups(env, 1, config.seed, held_out=True)
+    controller = PolicyController(
+        state.policy, seed=config.seed, rules=env.rules, normalizer=state.normalizer
+    )
+    grown = play(controller, groups, rent_rate=env.rent_rate, rules=env.rules)
+    bare = play(WaitController(), groups, rent_rate=env.rent_rate, rules=env.rules)
+    slots = state.policy.slot_config
+    described = ", ".join(f"{name} {value}" for name, value in groups[0].describe().items())
+    lines = [
+        f"What the trained policy grew on a host that it never saw ({described}):",
+        *(f"  {line}" for line in growth_events(grown.episodes, 0, slots)),
+        "  in the end:",
+        *(f"  {line}" for line in final_slots(grown.episodes, 0, slots)),
+        f"Test accuracy {float(grown.test_accuracy[0]):.1f} % with {float(grown.episodes.size[0]):.2f} times the "
+        f"host's parameters; {float(bare.test_accuracy[0]):.1f} % without growth",
+    ]
+    for line in lines:
+        say(console, line)

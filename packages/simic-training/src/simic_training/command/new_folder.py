@@ -1,0 +1,45 @@
+"""New folders: never one that is there already, and two of one second never the same."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from simic_training.runs.folder import RunFolder, RunFolderError, RunFolderExistsError
+
+
+def new_folder(create: Callable[[Path], RunFolder], path: Path | None, *, parent: Path) -> RunFolder:
+    """A new folder.
+
+    Args:
+        create: makes it at a path, or raises `RunFolderExistsError`.
+        path: where; None for a name made of the time, which is given to one folder only.
+        parent: where a folder with such a name is put.
+
+    Raises:
+        RunFolderError: `path` exists already, or the folder cannot be written.
+    """
+    if path is not None:
+        return create(path)
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for number in count(1):
+        try:
+            return create(parent / (now if number == 1 else f"{now}-{number}"))
+        except RunFolderExistsError:
+            continue
+    raise AssertionError("numbers do not end")
+
+
+def create_plain(path: Path) -> RunFolder:
+    """An empty folder for what is no training run.
+
+    Raises:
+        RunFolderError: the path exists already, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise RunFolderExistsError(f"folder {path} exists; nothing is ever overwritten") from None
+    except OSError as error:
+        raise RunFolderError(f"folder {path} cannot be written: {error.strerror}") from None
+    return RunFolder(path)

@@ -1,0 +1,153 @@
+"""The options of all commands."""
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from simic_training.command.listing import LISTS
+from simic_training.command.parsing import OneLineParser, positive_number, whole_number
+from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
+
+SCHEDULES = ("none", "first", "all")
+_Commands = Any
+
+
+def build_parser() -> OneLineParser:
+    """The parser of the whole command; `parser` of its result is that of the chosen one."""
+    parser = OneLineParser(
+        prog="tamiyo",
+        description="Policies that decide when, where and what a network grows.",
+        epilog="exit codes: 0 done, 2 wrong usage, 1 failure, 130 and 143 ended by Ctrl-C and SIGTERM",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"tamiyo {version('simic-training')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_sweep(commands)
+    _add_report(commands)
+    _add_doctor(commands)
+    _add_list(commands)
+    return parser
+
+
+def _add(commands: _Commands, name: str, summary: str, usage: str | None = None) -> OneLineParser:
+    parser: OneLineParser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", usage=usage, allow_abbrev=False
+    )
+    parser.set_defaults(parser=parser)
+    return parser
+
+
+def _add_train(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "train",
+        "train a policy by growing networks; leaves a run folder",
+        "tamiyo train [--preset NAME] [--config FILE.toml] [--run FOLDER] [--tensorboard] [--SETTING VALUE ...]\n"
+        "       tamiyo train --resume RUN [--tensorboard]",
+    )
+    add_preset_and_file(parser)
+    parser.add_argument(
+        "--run",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FOLDER",
+        help="the run's folder, which must not exist yet (default: runs/ and the time)",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="RUN",
+        help="go on with a run that was ended in any way, with its own settings",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write events for TensorBoard into the run folder too"
+    )
+    add_setting_flags(parser)
+
+
+def _add_evaluate(commands: _Commands) -> None:
+    parser = _add(commands, "evaluate", "hold a trained policy against others, on hosts that it never saw")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    _add_hosts(parser)
+    parser.add_argument(
+        "--schedules",
+        choices=SCHEDULES,
+        default="first",
+        help="fixed schedules to play: none, those that start at the first epoch, or all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--transfer", action="store_true", help="also on lengths, tasks and data unlike those of training"
+    )
+    parser.add_argument(
+        "--budget",
+        type=positive_number,
+        default=argparse.SUPPRESS,
+        metavar="K",
+        help="also against a search that may train K networks, the policy's training being counted too",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE.npz",
+        help="with --transfer: your own data too",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, help="of the unseen hosts (default: %(default)s)"
+    )
+
+
+def _add_sweep(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "sweep",
+        "play every fixed schedule (blueprint, epoch, slots) on unseen hosts",
+        "tamiyo sweep [--preset NAME] [--config FILE.toml] [--out FOLDER] [--hosts-per-member N] [--SETTING VALUE ...]",
+    )
+    add_preset_and_file(parser)
+    _add_hosts(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FOLDER",
+        help="where the table goes, which must not exist yet (default: sweeps/ and the time)",
+    )
+    add_setting_flags(parser)
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hosts-per-member",
+        type=positive_number,
+        default=2,
+        metavar="N",
+        help="hosts for each combination of what the family may draw (default: %(default)s)",
+    )
+
+
+def _add_report(commands: _Commands) -> None:
+    parser = _add(commands, "report", "write a page of figures about a run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+
+
+def _add_doctor(commands: _Commands) -> None:
+    _add(commands, "doctor", "look whether everything that training needs is there")
+
+
+def _add_list(commands: _Commands) -> None:
+    parser = _add(commands, "list", f"list what there is: {', '.join(LISTS)}")
+    parser.add_argument("what", nargs="?", choices=LISTS, default=None, help="one of them alone")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="of runs (default: runs)",
+    )

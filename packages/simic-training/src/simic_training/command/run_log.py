@@ -1,0 +1,105 @@
+"""The log of a run: how it started, warnings, and the whole story of whatever ended it."""
+
+import logging
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import Final, final
+
+import torch
+
+from simic_training.command.failures import LoggedError
+from simic_training.runs.folder import RunFolder
+from simic_training.runs.interrupts import Interrupted
+
+PACKAGES: Final = (
+    "leyline-types",
+    "tamiyo-features",
+    "tamiyo-masks",
+    "tamiyo-policies",
+    "kasmina-hosts",
+    "simic-training",
+)
+
+_log = logging.getLogger(__name__)
+_LOGGED: Final = ("simic_training", "py.warnings")
+
+
+@final
+class _QuietFile(logging.FileHandler):
+    """A log on a full disk has nothing to say about that: what failed besides says it, in one line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """Let the record go."""
+
+    def close(self) -> None:
+        """Close the file, whatever of it could not be written."""
+        with suppress(OSError):
+            super().close()
+
+
+@contextmanager
+def logged(run: RunFolder, words: Sequence[str], *, hint: str = "") -> Iterator[None]:
+    """Write what happens in the block into the run's log; warnings are shown on stderr too.
+
+    Args:
+        run: its folder.
+        words: the command, for the log's first line.
+        hint: what can be done when the machine, not the run, was at fault.
+
+    Raises:
+        LoggedError: in place of any failure in the block.
+        OSError: the log cannot be opened.
+    """
+    file = _QuietFile(run.log, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter("tamiyo: warning: %(message)s"))
+    shown.addFilter(_is_warning_of_ours)
+    with _attached([file, shown]):
+        _log.info("tamiyo %s; %s", " ".join(words), versions())
+        try:
+            yield
+        except Interrupted as interrupt:
+            _log.info("ended by %s", interrupt)
+            raise
+        except Exception as error:
+            _log.exception("failed")
+            machine = isinstance(error, OSError | MemoryError)
+            raise LoggedError(error, run, hint if machine else "") from error
+        _log.info("done")
+
+
+def versions() -> str:
+    """Of Python, torch and the packages, in one line."""
+    ours = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"Python {platform.python_version()} on {platform.platform()}, torch {torch.__version__}, {ours}"
+
+
+def _is_warning_of_ours(record: logging.LogRecord) -> bool:
+    return record.levelno == logging.WARNING and record.name.startswith("simic_training")
+
+
+@contextmanager
+def _attached(handlers: Sequence[logging.Handler]) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _LOGGED]
+    former = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        for handler in handlers:
+            logger.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, (level, propagate) in zip(loggers, former, strict=True):
+            logger.setLevel(level)
+            logger.propagate = propagate
+            for handler in handlers:
+                logger.removeHandler(handler)
+        for handler in handlers:
+            handler.close()

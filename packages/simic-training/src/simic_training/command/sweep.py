@@ -1,0 +1,64 @@
+"""`tamiyo sweep`: every fixed schedule on the same hosts."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from rich.console import Console
+
+from simic_training.command.failures import reason
+from simic_training.command.new_folder import create_plain, new_folder
+from simic_training.command.parsing import UsageError
+from simic_training.command.progress import ProgressShown
+from simic_training.command.run_log import logged
+from simic_training.command.saying import say
+from simic_training.command.setting_flags import config_of
+from simic_training.command.shown import show_table
+from simic_training.evaluation.hosts import paired_hosts
+from simic_training.evaluation.sweep import sweep
+from simic_training.evaluation.tables import table_to_json
+from simic_training.runs.folder import SCHEDULES
+from simic_training.runs.interrupts import InterruptGuard
+from simic_training.runs.settings import config_to_mapping
+
+SWEEPS: Final = Path("sweeps")
+
+
+def sweep_command(
+    options: argparse.Namespace, words: Sequence[str], console: Console, guard: InterruptGuard
+) -> int:
+    """Play the schedules, print their table and keep it in a folder of its own.
+
+    Raises:
+        UsageError, ConfigError, RunFolderError: the options cannot be followed; nothing was written.
+        LoggedError: anything else went wrong.
+        Interrupted: a signal came.
+    """
+    torch.set_num_threads(1)  # the networks are small, and more threads only wait for each other
+    config = config_of(options)
+    hosts: int = options.hosts_per_member
+    try:
+        paired_hosts(config.env, hosts, config.seed)
+    except (ValueError, OSError) as error:
+        raise UsageError(reason(error)) from error
+    folder = new_folder(create_plain, getattr(options, "out", None), parent=SWEEPS)
+    with logged(folder, words):
+        with ProgressShown(console, "") as shown:
+            table = sweep(
+                config.env,
+                hosts_per_member=hosts,
+                seed=config.seed,
+                on_progress=shown.update,
+            )
+        content = {
+            "config": config_to_mapping(config),
+            "hosts_per_member": hosts,
+            "table": table_to_json(table),
+        }
+        with guard.shield():
+            written = folder.write_json(SCHEDULES, content)
+        show_table(console, table)
+        say(console, f"Written to {written}")
+    return 0

@@ -1,0 +1,1 @@
+"""Gymnasium environments: the growing hosts as any library of reinforcement learning can train on them."""

@@ -1,0 +1,187 @@
+"""Several controllers on copies of the same hosts; a group's copies are one population, which trains twice as fast."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, final
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from kasmina_hosts import GrownSeed
+from leyline_types import (
+    Controller,
+    FactoredActions,
+    LegalityRules,
+    Observation,
+    SignalColumns,
+    SlotColumns,
+)
+from simic_training.evaluation.play import Played, no_progress, play
+from simic_training.growth.draws import HostGroup
+from simic_training.growth.episodes import Episodes
+from simic_training.growth.reward import RewardTerms
+
+POPULATION = 64
+"""Hosts in a population from which on more of them are no faster (README of kasmina-hosts, Speed)."""
+
+Rows = Int[Tensor, " host"]
+
+
+def play_all(
+    controllers: Mapping[str, Controller[Tensor, Any]],
+    groups: Sequence[HostGroup],
+    *,
+    rent_rate: float,
+    rules: LegalityRules,
+    grown: Mapping[str, Sequence[Mapping[str, GrownSeed]]] | None = None,
+    on_progress: Callable[[float], None] = no_progress,
+) -> dict[str, Played]:
+    """One episode of every controller on each host of the groups: for each what `play` gives, up to rounding.
+
+    Args:
+        controllers: by name. Each sees its own hosts alone, in the order of `groups`, as if it played alone.
+        groups: the hosts.
+        rent_rate, rules: see `GrowthWorld`.
+        grown: for some of the controllers, the seeds that each host holds from the start.
+        on_progress: told after every epoch which part of the work is done, up to 1.
+
+    Raises:
+        ValueError: no groups, groups that cannot stand side by side, or `grown` names no controller or is of another
+            length.
+    """
+    grown = {} if grown is None else grown
+    if unknown := sorted(grown.keys() - controllers.keys()):
+        raise ValueError(f"`grown` names {', '.join(unknown)}, which is no controller that is played")
+    names = list(controllers)
+    at_once = max(1, POPULATION // max((len(group.host_seeds) for group in groups), default=1))
+    parts = [names[first : first + at_once] for first in range(0, len(names), at_once)]
+    played: dict[str, Played] = {}
+    for index, part in enumerate(parts):
+        reporter = partial(_part_done, on_progress, index, len(parts))
+        played |= _play_part(
+            {name: controllers[name] for name in part}, groups, rent_rate, rules, grown, reporter
+        )
+    return played
+
+
+@final
+class SideBySide:
+    """Controllers as one, each of which sees and acts on its own rows alone.
+
+    Args:
+        controllers: at least one.
+        rows: of each; all together are every row once.
+    """
+
+    def __init__(self, controllers: Sequence[Controller[Tensor, Any]], rows: Sequence[Rows]) -> None:
+        self._controllers, self._rows = tuple(controllers), tuple(rows)
+        self._back = torch.cat(self._rows).argsort()
+
+    def initial_memory(self, num_envs: int) -> tuple[Any, ...]:
+        """What each of them remembers at first."""
+        return tuple(
+            controller.initial_memory(len(rows))
+            for controller, rows in zip(self._controllers, self._rows, strict=True)
+        )
+
+    def act(
+        self, observation: Observation[Tensor], memory: tuple[Any, ...]
+    ) -> tuple[FactoredActions[Tensor], tuple[Any, ...]]:
+        """What each does to its rows, int64 [env] in each head."""
+        acted = [
+            controller.act(take_rows(observation, rows), each)
+            for controller, rows, each in zip(self._controllers, self._rows, memory, strict=True)
+        ]
+        heads = zip(*(actions for actions, _ in acted), strict=True)
+        actions = FactoredActions(*(torch.cat(head)[self._back] for head in heads))
+        return actions, tuple(remembered for _, remembered in acted)
+
+
+def _part_done(on_progress: Callable[[float], None], index: int, parts: int, done: float) -> None:
+    """Progress of one of several equal parts, as progress of the whole."""
+    on_progress((index + done) / parts)
+
+
+def _play_part(
+    controllers: Mapping[str, Controller[Tensor, Any]],
+    groups: Sequence[HostGroup],
+    rent_rate: float,
+    rules: LegalityRules,
+    grown: Mapping[str, Sequence[Mapping[str, GrownSeed]]],
+    on_progress: Callable[[float], None],
+) -> dict[str, Played]:
+    copies = [group._replace(host_seeds=group.host_seeds * len(controllers)) for group in groups]
+    rows = rows_of_copies([len(group.host_seeds) for group in groups], len(controllers))
+    started: Sequence[Mapping[str, GrownSeed]] | None = None
+    if grown.keys() & controllers.keys():
+        started = _place(
+            [grown.get(name, [{}] * len(mine)) for name, mine in zip(controllers, rows, strict=True)], rows
+        )
+    together = play(
+        SideBySide(list(controllers.values()), rows),
+        copies,
+        rent_rate=rent_rate,
+        rules=rules,
+        grown=started,
+        on_progress=on_progress,
+    )
+    return {name: take_hosts(together, mine, groups) for name, mine in zip(controllers, rows, strict=True)}
+
+
+def rows_of_copies(sizes: Sequence[int], copies: int) -> list[Rows]:
+    """Of each copy the rows, where every group stands with all its copies one after another.
+
+    Groups of 2 and 1 hosts, two copies: rows 0, 1 and 4 are the first copy's, 2, 3 and 5 the second's.
+    """
+    first = 0
+    rows: list[list[int]] = [[] for _ in range(copies)]
+    for size in sizes:
+        for copy in rows:
+            copy.extend(range(first, first + size))
+            first += size
+    return [torch.tensor(copy) for copy in rows]
+
+
+def _place(
+    grown: Sequence[Sequence[Mapping[str, GrownSeed]]], rows: Sequence[Rows]
+) -> list[Mapping[str, GrownSeed]]:
+    placed: dict[int, Mapping[str, GrownSeed]] = {}
+    for hosts, mine in zip(grown, rows, strict=True):
+        if len(hosts) != len(mine):
+            raise ValueError(f"`grown` describes {len(hosts)} hosts, `groups` {len(mine)}")
+        placed |= dict(zip(mine.tolist(), hosts, strict=True))
+    return [placed[row] for row in range(len(placed))]
+
+
+def take_rows(observation: Observation[Tensor], rows: Rows) -> Observation[Tensor]:
+    """What these hosts show; the world's observations have no telemetry."""
+    return Observation(
+        SignalColumns(*(column[rows] for column in observation.signals)),
+        SlotColumns(*(column[rows] for column in observation.slots)),
+    )
+
+
+def take_hosts(played: Played, rows: Rows, groups: Sequence[HostGroup]) -> Played:
+    """What happened to these hosts.
+
+    Args:
+        played: of all hosts.
+        rows: of those to take.
+        groups: what they are, in the same order.
+    """
+    episodes = played.episodes
+    taken = Episodes(
+        groups=tuple(groups),
+        val_accuracy=episodes.val_accuracy[rows],
+        stage=episodes.stage[rows],
+        blueprint=episodes.blueprint[rows],
+        alpha=episodes.alpha[rows],
+        actions=FactoredActions(*(head[rows] for head in episodes.actions)),
+        took_effect=episodes.took_effect[rows],
+        reward=RewardTerms(*(term[rows] for term in episodes.reward)),
+        total_params=episodes.total_params[rows],
+        host_params=episodes.host_params[rows],
+        grown=tuple(episodes.grown[row] for row in rows.tolist()),
+    )
+    return Played(taken, played.test_accuracy[rows])

@@ -1,0 +1,93 @@
+"""Every fixed schedule on the same hosts: how far one gets without looking."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from simic_training.evaluation.comparisons import INTERVALS, lead
+from simic_training.evaluation.controllers import rivals, schedule_controllers, sweep_schedules
+from simic_training.evaluation.hosts import paired_hosts
+from simic_training.evaluation.outcomes import Outcomes, outcomes_of
+from simic_training.evaluation.play import no_progress
+from simic_training.evaluation.side_by_side import play_all
+from simic_training.evaluation.tables import Cell, Column, Table
+from simic_training.growth.config import GrowthConfig
+
+NOTE: Final = (
+    'By return, the best first. "conv_light x1 @5" puts one seed into the first slot before the sixth epoch, "xall" '
+    "one into every slot, one epoch after the other. Hard: the tasks with the most classes. The best of many on "
+    "these very hosts looks better than it is."
+)
+
+
+def sweep(
+    config: GrowthConfig,
+    *,
+    hosts_per_member: int = 2,
+    seed: int = 0,
+    on_progress: Callable[[float], None] = no_progress,
+) -> Table:
+    """Play the schedules, and the rivals that need no training, on paired hosts.
+
+    Args:
+        config: the family, the hosts and the reward.
+        hosts_per_member, seed: see `paired_hosts`.
+        on_progress: told which part of the work is done, up to 1.
+
+    Raises:
+        ValueError: see `paired_hosts`.
+    """
+    groups = paired_hosts(config, hosts_per_member, seed)
+    schedules = sweep_schedules(config.host, config.rules)
+    controllers = {
+        **rivals(config.host, config.rules, seed=seed),
+        **schedule_controllers(schedules, config.host, config.rules),
+    }
+    played = play_all(
+        controllers, groups, rent_rate=config.rent_rate, rules=config.rules, on_progress=on_progress
+    )
+    return schedules_table({name: outcomes_of(each) for name, each in played.items()})
+
+
+def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes | None = None) -> Table:
+    """A row for each schedule, the best first.
+
+    Args:
+        outcomes: by schedule, on the same hosts.
+        policy: what a policy reaches there; None leaves its lead out.
+    """
+    hosts = next(iter(outcomes.values())).hosts
+    rows: dict[str, tuple[Cell, ...]] = {}
+    for name in by_return(outcomes):
+        each = outcomes[name]
+        hard = each.hard()
+        rows[name] = (
+            each.mean(each.episode_return),
+            each.mean(each.test_accuracy),
+            float(each.size.mean()),
+            float(hard.episode_return.mean()),
+            float(hard.test_accuracy.mean()),
+            *(() if policy is None else reversed(lead(policy, name, each))),
+        )
+    leads = (
+        Column(name="policy leads by, return", decimals=2),
+        Column(name="policy leads by, points"),
+    )
+    return Table(
+        title=f"Fixed schedules ({len(hosts)} hosts)",
+        note=f"{NOTE} {INTERVALS}",
+        columns=(
+            Column(name="return", decimals=2),
+            Column(name="test accuracy %"),
+            Column(name="size", decimals=2),
+            Column(name="hard: return", decimals=2),
+            Column(name="hard: test accuracy %"),
+            *(() if policy is None else leads),
+        ),
+        rows=rows,
+    )
+
+
+def by_return(outcomes: Mapping[str, Outcomes]) -> Sequence[str]:
+    """The names by mean return, the best first."""
+    means = {name: float(each.episode_return.mean()) for name, each in outcomes.items()}
+    return sorted(means, key=means.__getitem__, reverse=True)

@@ -1,0 +1,103 @@
+"""Which hosts there are: pure functions of settings and a seed. Hosts to train on and to judge on never meet."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from kasmina_hosts import ArrayTask, HostConfig, Task
+from simic_training.growth.config import DIGITS, GrowthConfig
+
+_HALF = 2**62
+
+
+class HostGroup(NamedTuple):
+    """Hosts that share data and settings.
+
+    Args:
+        task: the data. config: how the hosts are built and trained.
+        host_seeds: one per host; it sets first weights and the order of data.
+    """
+
+    task: Task
+    config: HostConfig
+    host_seeds: tuple[int, ...]
+
+    def describe(self) -> dict[str, object]:
+        """What tells groups of one family apart, as plain data."""
+        return {
+            "task": self.task.name,
+            "width": self.config.width,
+            "learning_rate": self.config.learning_rate,
+        }
+
+
+def draw_groups(
+    config: GrowthConfig, num_hosts: int, seed: int, *, held_out: bool = False
+) -> tuple[HostGroup, ...]:
+    """`num_hosts` hosts in groups of `config.group_size`, the last perhaps smaller.
+
+    Args:
+        config: what to draw from.
+        num_hosts: at least 1.
+        seed: at least 0. Different seeds draw different hosts.
+        held_out: hosts and members of the family that no call without it can draw: what to judge on.
+
+    Raises:
+        ValueError: a negative seed or no hosts.
+        FileNotFoundError, ValueError: `config.data` cannot be read as data.
+    """
+    if num_hosts < 1 or seed < 0:
+        raise ValueError(f"hosts must be at least 1 and the seed at least 0, not {num_hosts} and {seed}")
+    rng = np.random.default_rng((int(held_out), seed))
+    groups = []
+    for first in range(0, num_hosts, config.group_size):
+        size = min(config.group_size, num_hosts - first)
+        task, host = draw_member(config, draw_seed(rng, held_out))
+        seeds = [draw_seed(rng, held_out) for _ in range(-(-size // config.hosts_alike))]
+        repeated = tuple(host_seed for host_seed in seeds for _ in range(config.hosts_alike))[:size]
+        groups.append(HostGroup(task, host, repeated))
+    return tuple(groups)
+
+
+def draw_member(config: GrowthConfig, seed: int) -> tuple[Task, HostConfig]:
+    """The data, width and learning rate of this seed."""
+    member = config.family.draw(seed, config.host)
+    return (member.task if config.data == DIGITS else read_data(config.data)), member.config
+
+
+def every_member(config: GrowthConfig, seed: int) -> Iterator[tuple[Task, HostConfig]]:
+    """One held-out member for each combination of what the family may draw: no luck in which ones came up."""
+    rng = np.random.default_rng((1, seed))
+    family = config.family
+    own = config.data != DIGITS
+    for count in family.class_counts[:1] if own else family.class_counts:
+        for noise in family.label_noises[:1] if own else family.label_noises:
+            for width in family.widths:
+                for rate in family.learning_rates:
+                    fixed = replace(
+                        family,
+                        class_counts=(count,),
+                        label_noises=(noise,),
+                        widths=(width,),
+                        learning_rates=(rate,),
+                    )
+                    yield draw_member(replace(config, family=fixed), draw_seed(rng, held_out=True))
+
+
+def draw_seed(rng: np.random.Generator, held_out: bool) -> int:
+    """Even to train on, odd to judge on."""
+    return 2 * int(rng.integers(_HALF)) + held_out
+
+
+@lru_cache(maxsize=8)
+def read_data(path: str) -> ArrayTask:
+    """The data in an .npz file, read once.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it cannot be used as data.
+    """
+    return ArrayTask.from_npz(path)

@@ -1,0 +1,159 @@
+"""All that the page shows, read from the folder of a run."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from leyline_types import LifecycleOp, SeedStage
+from simic_training.evaluation.tables import Table, table_from_json
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.folder import EPISODES, EVALUATION, METRICS, RunFolder, RunFolderError
+from simic_training.statistics import Estimate
+
+RecordT = TypeVar("RecordT")
+
+
+class Update(NamedTuple):
+    """A line of metrics.jsonl; `runs.records.metrics_record` says what its fields mean."""
+
+    update: int
+    episodes: int
+    episode_return: Estimate
+    return_accuracy: float
+    return_rent: float
+    val_accuracy: float
+    size: float
+    took_effect: float
+    actions: Mapping[str, list[int]]
+    head_entropy: Mapping[str, float | None]
+    critic_loss: float
+    approx_kl: float
+    clip_fraction: float
+    gradient_norm: float | None
+    explained_variance: float | None
+    held_back: list[str]
+    seconds: Mapping[str, float]
+    steps_per_second: float
+
+
+class Action(NamedTuple):
+    """An action that was not WAIT; it came before the epoch, which is counted from 1."""
+
+    epoch: int
+    text: str
+    op: LifecycleOp
+    slot: str
+    took_effect: bool
+
+
+class Stay(NamedTuple):
+    """A slot's time in one stage: the first and the last epoch at whose end it was in it, and alpha at the last."""
+
+    first: int
+    last: int
+    stage: SeedStage
+    blueprint: str | None
+    alpha: float
+
+
+class Episode(NamedTuple):
+    """A line of episodes.jsonl. `val_accuracy` starts with the untrained host, before epoch 1."""
+
+    episode: int
+    update: int
+    task: str
+    width: int
+    learning_rate: float
+    episode_return: float
+    return_accuracy: float
+    return_rent: float
+    size: float
+    val_accuracy: list[float]
+    actions: list[Action]
+    slots: Mapping[str, list[Stay]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecords:
+    """A run as the page shows it.
+
+    Args:
+        run: its folder.
+        config: its settings.
+        updates, episodes: those done so far, in order.
+        tables: of the newest evaluation; None before the first one.
+    """
+
+    run: RunFolder
+    config: TrainConfig
+    updates: list[Update]
+    episodes: list[Episode]
+    tables: list[Table] | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every update was done."""
+        return len(self.updates) >= self.config.updates
+
+
+def read_run(run: RunFolder) -> RunRecords:
+    """Everything about a run.
+
+    Raises:
+        RunFolderError: a file that is damaged or of another version, naming it and where.
+    """
+    return RunRecords(
+        run=run,
+        config=run.read_config(),
+        updates=_read_all(run, METRICS, _update),
+        episodes=_read_all(run, EPISODES, _episode),
+        tables=_read_tables(run),
+    )
+
+
+def _read_all(run: RunFolder, name: str, parse: Callable[[dict[str, Any]], RecordT]) -> list[RecordT]:
+    found = []
+    for number, line in enumerate(run.read_lines(name), start=1):
+        try:
+            found.append(parse(line))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunFolderError(
+                f"{run.path / name} is damaged or of another version: line {number}: {_words(error)}"
+            ) from None
+    return found
+
+
+def _read_tables(run: RunFolder) -> list[Table] | None:
+    if not run.evaluation.exists():
+        return None
+    try:
+        content = json.loads(run.evaluation.read_text(encoding="utf-8"))
+        return [table_from_json(each) for each in content["tables"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(
+            f"{run.path / EVALUATION} is damaged or of another version: {_words(error)}"
+        ) from None
+
+
+def _words(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _update(line: dict[str, Any]) -> Update:
+    fields = {name: line[name] for name in Update._fields if name != "episode_return"}
+    return Update(**fields, episode_return=Estimate(**line["return"]))
+
+
+def _episode(line: dict[str, Any]) -> Episode:
+    parsed = ("episode_return", "actions", "slots")
+    return Episode(
+        **{name: line[name] for name in Episode._fields if name not in parsed},
+        episode_return=line["return"],
+        actions=[Action(**{**action, "op": LifecycleOp[action["op"]]}) for action in line["actions"]],
+        slots={slot: [_stay(stay) for stay in stays] for slot, stays in line["slots"].items()},
+    )
+
+
+def _stay(stay: dict[str, Any]) -> Stay:
+    return Stay(stay["from"], stay["to"], SeedStage[stay["stage"]], stay["blueprint"], stay["alpha"])

@@ -1,0 +1,75 @@
+"""Everything that a training run is set by."""
+
+from dataclasses import dataclass, field
+
+from leyline_types import LifecycleOp
+from simic_training.growth.config import GrowthConfig
+from simic_training.ppo.config import PPOConfig
+
+MAX_RUN_SEEDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Settings of a run.
+
+    Args:
+        seed: of policy, sampling and hosts; equal seeds give equal runs on one machine.
+        policy: registered name of the policy (`tamiyo_policies.list_policies`).
+        hidden_dim: width of the policy's layers.
+        episodes: networks grown over the whole run, rounded up to whole batches.
+        groups: groups of hosts in a batch, each of `env.group_size` hosts that share a task.
+        normalize: whether features are shifted and scaled by what was seen before.
+        prune_from: fraction of the run before which PRUNE is held back: while nothing has been learnt, pruning
+            undoes growth at random and teaches the policy to wait.
+        env, ppo: the rest.
+
+    Raises:
+        ValueError: a field outside its range.
+    """
+
+    seed: int = 0
+    policy: str = "lstm"
+    hidden_dim: int = 64
+    episodes: int = 2048
+    groups: int = 4
+    normalize: bool = True
+    prune_from: float = 0.6
+    env: GrowthConfig = field(default_factory=GrowthConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "episodes", "groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, not {getattr(self, name)}")
+        if self.batch < 2:
+            raise ValueError(
+                f"`groups` ({self.groups}) times `group_size` of `env` ({self.env.group_size}) must be at least 2: a "
+                "network is judged by others that are grown beside it"
+            )
+        if not 0 <= self.prune_from <= 1:
+            raise ValueError(f"`prune_from` must lie in [0, 1], not {self.prune_from}")
+        if not 0 <= self.seed < MAX_RUN_SEEDS:
+            raise ValueError(f"`seed` must lie in [0, {MAX_RUN_SEEDS}), not {self.seed}")
+
+    @property
+    def batch(self) -> int:
+        """Networks grown for each update."""
+        return self.groups * self.env.group_size
+
+    @property
+    def updates(self) -> int:
+        """Batches of episodes, each followed by one update of the policy."""
+        return -(-self.episodes // self.batch)
+
+    def progress(self, update: int) -> float:
+        """Fraction of the run that is done before this update, counted from 0."""
+        return update / self.updates
+
+    def held_back(self, update: int) -> tuple[LifecycleOp, ...]:
+        """The curriculum: ops that are treated as illegal in this update."""
+        return (LifecycleOp.PRUNE,) if self.progress(update) < self.prune_from else ()
+
+    def rollout_seed(self, update: int, group: int) -> int:
+        """Of a group's hosts and actions: another one for every group of every update of every run."""
+        return (update * self.groups + group) * MAX_RUN_SEEDS + self.seed

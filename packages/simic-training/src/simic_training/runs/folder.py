@@ -1,0 +1,179 @@
+"""The folder of a run. Everything in it is written whole or appended, and nothing outside it is ever written."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.settings import ConfigError, config_from_mapping, config_to_mapping
+from tamiyo_policies import CHECKPOINT_NAME
+
+CONFIG: Final = "config.json"
+METRICS: Final = "metrics.jsonl"
+EPISODES: Final = "episodes.jsonl"
+STATES: Final = "states"
+LOG: Final = "log.txt"
+REPORT: Final = "report.html"
+EVALUATION: Final = "evaluation.json"
+SCHEDULES: Final = "schedules.json"
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be made, or that is not one."""
+
+
+class RunFolderExistsError(RunFolderError):
+    """What was to be made is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run. Make one with `create`, or find one with `open_run`."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The policy as it is now, for `tamiyo_policies.load_controller`."""
+        return self.path / CHECKPOINT_NAME
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per update."""
+        return self.path / METRICS
+
+    @property
+    def episodes(self) -> Path:
+        """One JSON object per training episode: what was grown where and when."""
+        return self.path / EPISODES
+
+    @property
+    def states(self) -> Path:
+        """What a run goes on from: the newest states of training."""
+        return self.path / STATES
+
+    @property
+    def log(self) -> Path:
+        """What happened to the run, and the whole story of every error."""
+        return self.path / LOG
+
+    @property
+    def report(self) -> Path:
+        """The page that `tamiyo report` writes."""
+        return self.path / REPORT
+
+    @property
+    def evaluation(self) -> Path:
+        """The tables of the newest evaluation."""
+        return self.path / EVALUATION
+
+    @classmethod
+    def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
+        """A new folder with its settings written.
+
+        Raises:
+            RunFolderExistsError: the path exists already.
+            RunFolderError: it cannot be written.
+        """
+        try:
+            path.mkdir(parents=True)
+            run = cls(path)
+            run.states.mkdir()
+            run.write_json(CONFIG, config_to_mapping(config))
+        except FileExistsError:
+            raise RunFolderExistsError(f"run folder {path} exists; a run never overwrites another") from None
+        except OSError as error:
+            raise RunFolderError(f"run folder {path} cannot be written: {error.strerror}") from None
+        return run
+
+    @classmethod
+    def open_run(cls, path: Path) -> "RunFolder":
+        """An existing run.
+
+        Raises:
+            RunFolderError: there is no such folder, or it holds no run.
+        """
+        if not path.is_dir():
+            raise RunFolderError(f"run folder {path} does not exist")
+        if not (path / CONFIG).is_file():
+            raise RunFolderError(f"{path} is not the folder of a run: it holds no {CONFIG}")
+        return cls(path)
+
+    def read_config(self) -> TrainConfig:
+        """The settings of the run.
+
+        Raises:
+            RunFolderError: the file is damaged or of another version.
+        """
+        try:
+            content = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+            return config_from_mapping(content, complete=True)
+        except (OSError, ValueError, ConfigError) as error:
+            raise RunFolderError(
+                f"{self.path / CONFIG} cannot be read as the settings of a run: {error}"
+            ) from None
+
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """The objects of a file of JSON lines; none where there is no such file yet.
+
+        A last line that was not written to its end is left out.
+
+        Raises:
+            RunFolderError: a line that is no JSON object.
+        """
+        path = self.path / name
+        if not path.exists():
+            return []
+        text = path.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        try:
+            return [dict(json.loads(line)) for line in lines]
+        except (ValueError, TypeError) as error:
+            raise RunFolderError(f"{path} is damaged: {error}") from None
+
+    def whole_lines(self, name: str = METRICS) -> int:
+        """Lines of a file that were written to their end; of the metrics: updates done."""
+        path = self.path / name
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def append_lines(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+        """Add a line per record, and wait until it is on the disk."""
+        text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def length(self, name: str) -> int:
+        """Bytes of a file; 0 where there is none."""
+        path = self.path / name
+        return path.stat().st_size if path.exists() else 0
+
+    def cut(self, name: str, length: int) -> None:
+        """Take off what was written after the first `length` bytes.
+
+        Raises:
+            RunFolderError: the file is shorter than that.
+        """
+        if (found := self.length(name)) < length:
+            raise RunFolderError(f"{self.path / name} has {found} bytes, the run had written {length}")
+        if found > length:
+            os.truncate(self.path / name, length)
+
+    def write_json(self, name: str, content: object) -> Path:
+        """Write a file whole, in place of an older one."""
+        return self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file whole, in place of an older one."""
+        target = self.path / name
+        draft = target.with_name(name + ".draft")
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        return target

@@ -1,0 +1,52 @@
+"""One process at a time trains in a run folder: a lock that dies with its process."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Final
+
+from simic_training.runs.folder import RunFolder, RunFolderError
+
+LOCK: Final = "lock"
+_TRIES, _PAUSE = 4, 0.05  # `is_locked` holds the lock for an instant
+
+
+@contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """Keep other processes from training in the folder while the block runs.
+
+    The operating system lifts the lock when the process ends, however it does; the file that it is on stays, with the
+    number of the last process that had it.
+
+    Raises:
+        RunFolderError: another process has the lock.
+        OSError: the file cannot be written.
+    """
+    with (run.path / LOCK).open("a+", encoding="ascii") as file:
+        if not any(_take(file, fcntl.LOCK_EX, after=_PAUSE * (attempt > 0)) for attempt in range(_TRIES)):
+            file.seek(0)
+            raise RunFolderError(f"another process ({file.read().strip()}) is training in {run.path}")
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def is_locked(run: RunFolder) -> bool:
+    """Whether a process is training in the folder."""
+    try:
+        with (run.path / LOCK).open(encoding="ascii") as file:
+            return not _take(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def _take(file: IO[str], kind: int, *, after: float = 0.0) -> bool:
+    time.sleep(after)
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

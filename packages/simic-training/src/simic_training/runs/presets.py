@@ -1,0 +1,47 @@
+"""Named settings to start from."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.settings import ConfigError, config_from_mapping
+
+_SHORT_RUNS: Final[Mapping[str, Any]] = {
+    "groups": 2,
+    "prune_from": 0.4,
+    "env": {"group_size": 16, "replicas": 0, "host": {"interactions": False}},
+    "ppo": {"learning_rate": 1e-3, "learning_rate_end": 1e-4, "entropy_end": 0.0, "target_kl": 0.03},
+}
+"""What learns most from few networks: batches of two hosts, each grown sixteen times, and long steps."""
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "quick": {**_SHORT_RUNS, "episodes": 352},
+        "full": {**_SHORT_RUNS, "episodes": 2400},
+    }
+)
+"""What each sets, as it would stand in a settings file; the rest keeps its default."""
+
+DEFAULT_PRESET: Final = "quick"
+"""What the command starts from where no other is named."""
+
+
+def preset(name: str) -> TrainConfig:
+    """The settings of a preset.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    return config_from_mapping(preset_mapping(name))
+
+
+def preset_mapping(name: str) -> Mapping[str, Any]:
+    """What a preset sets.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[name]

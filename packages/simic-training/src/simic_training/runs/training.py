@@ -1,0 +1,165 @@
+"""A training run: collect episodes, update the policy, write it down, again."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from leyline_types import SlotConfig
+from simic_training.growth.draws import draw_groups
+from simic_training.growth.world import GrowthWorld
+from simic_training.ppo.diagnostics import action_counts, head_entropies
+from simic_training.ppo.stopwatch import Stopwatch
+from simic_training.ppo.trajectory import join_trajectories
+from simic_training.ppo.update import make_optimizer, set_learning_rate, update_policy
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.folder import EPISODES, METRICS, RunFolder
+from simic_training.runs.interrupts import InterruptGuard
+from simic_training.runs.records import episode_records, metrics_record
+from simic_training.runs.rollout import Rollout, roll_out
+from simic_training.runs.state import TrainingState, load_newest, save_state
+from tamiyo_features import freeze, init_normalizer, update
+from tamiyo_policies import PolicyConfig, create_policy, register_builtin_policies, save_policy
+
+_log = logging.getLogger(__name__)
+
+
+class Progress(NamedTuple):
+    """Where a run stands: its settings, updates done, and the line of metrics of the newest one."""
+
+    config: TrainConfig
+    updates_done: int
+    record: dict[str, object]
+
+
+def fresh_state(config: TrainConfig) -> TrainingState:
+    """A run before its first update.
+
+    Raises:
+        UnknownPolicyError: no policy is registered under the name.
+        FileNotFoundError, ValueError: `config.env.data` cannot be read as data.
+    """
+    register_builtin_policies()
+    slot_config = host_slots(config)
+    policy = create_policy(
+        PolicyConfig(
+            policy=config.policy, slot_config=slot_config, hidden_dim=config.hidden_dim, seed=config.seed
+        )
+    )
+    optimizer = make_optimizer(policy, config.ppo)
+    return TrainingState(policy, optimizer, init_normalizer(slot_config) if config.normalize else None, 0)
+
+
+def host_slots(config: TrainConfig) -> SlotConfig:
+    """The slots of the hosts that the settings describe."""
+    world = GrowthWorld(rent_rate=config.env.rent_rate, rules=config.env.rules)
+    world.reset(draw_groups(config.env, 1, config.seed))
+    return world.slot_config
+
+
+def train(
+    config: TrainConfig,
+    run: RunFolder,
+    guard: InterruptGuard,
+    *,
+    on_progress: Callable[[Progress], None],
+    resume: bool = False,
+) -> TrainingState:
+    """Train a policy and leave metrics, episodes, policy and state in the run's folder after every update.
+
+    Equal settings give equal runs on one machine with one thread (`torch.set_num_threads(1)`, as the command sets it),
+    whether they were interrupted or not.
+
+    Args:
+        config: see `TrainConfig`.
+        run: its folder.
+        guard: Ctrl-C and SIGTERM end the run between two updates, everything of the last one being written.
+        on_progress: called after every update.
+        resume: whether to go on from the newest state in the folder instead of starting.
+
+    Returns:
+        The trained policy and all that belongs to it.
+
+    Raises:
+        Interrupted: a signal came.
+        NonFiniteLossError: the policy diverged; what is on disk is of the last good update.
+        DivergedHostError: a host did.
+        RunFolderError: there is no state to resume from.
+        OSError: the disk is full or the folder may not be written to; what was written before is as it was.
+    """
+    state = fresh_state(config)
+    if resume:
+        with guard.shield():
+            state = load_newest(run, state)
+        _log.info("resumed after update %d of %d", state.update, config.updates)
+    with guard.shield():
+        if state.update == 0:
+            save_state(run, state)
+        # Also of a state that was there: a kill may have come between the two.
+        save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
+    while state.update < config.updates:
+        rollouts = [roll_out_group(config, state, group, state.update) for group in range(config.groups)]
+        with guard.shield():
+            state, record = learn(config, state, rollouts)
+            first = (state.update - 1) * config.batch
+            for group, rollout in enumerate(rollouts):
+                lines = episode_records(
+                    rollout.episodes,
+                    state.policy.slot_config,
+                    first=first + group * config.env.group_size,
+                    update=state.update,
+                )
+                run.append_lines(EPISODES, lines)
+            run.append_lines(METRICS, [record])
+            save_state(run, state)
+            save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
+        on_progress(Progress(config, state.update, record))
+    return state
+
+
+def roll_out_group(config: TrainConfig, state: TrainingState, group: int, number: int) -> Rollout:
+    """One group of an update's hosts, grown by the policy as it is."""
+    return roll_out(
+        state.policy,
+        config.env,
+        config.env.group_size,
+        config.rollout_seed(number, group),
+        ppo=config.ppo,
+        normalizer=None if state.normalizer is None else freeze(state.normalizer),
+        held_back=config.held_back(number),
+    )
+
+
+def learn(
+    config: TrainConfig, state: TrainingState, rollouts: list[Rollout]
+) -> tuple[TrainingState, dict[str, object]]:
+    """Update policy and normaliser from a batch of rollouts; gives the new state and its line of metrics."""
+    stopwatch = Stopwatch()
+    progress = config.progress(state.update)
+    set_learning_rate(state.optimizer, config.ppo.learning_rate_at(progress))
+    with stopwatch.time("update"):
+        trajectory = join_trajectories([rollout.trajectory for rollout in rollouts])
+        entropies = head_entropies(state.policy, trajectory)
+        stats = update_policy(
+            state.policy,
+            state.optimizer,
+            trajectory,
+            config.ppo,
+            entropy_weight=config.ppo.entropy_weight(progress),
+            generator=torch.Generator().manual_seed(config.rollout_seed(state.update, 0)),
+            replicas=config.env.hosts_alike,
+        )
+        normalizer = state.normalizer
+        if normalizer is not None:
+            normalizer = update(normalizer, trajectory.steps.observed.flatten(0, 1))
+    record = metrics_record(
+        config,
+        state.update,
+        rollouts,
+        stats,
+        head_entropy=entropies,
+        actions=action_counts(trajectory.steps),
+        update_seconds=stopwatch.seconds["update"],
+    )
+    return state._replace(normalizer=normalizer, update=state.update + 1), record

@@ -1,0 +1,83 @@
+"""The command in this process and in one of its own, on the smallest runs that are runs."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from simic_training.command.main import main
+from simic_training.runs.folder import METRICS, RunFolder
+from simic_training.runs.records import CLOCK_FIELDS
+from simic_training.runs.state import state_files
+
+TINY = {
+    "--hidden-dim": "16",
+    "--groups": "1",
+    "--env.group-size": "2",
+    "--env.host.max-epochs": "3",
+    "--env.host.interactions": "false",
+    "--env.host.batch-size": "256",
+    "--env.family.class-counts": "2",
+    "--env.family.label-noises": "0",
+    "--ppo.epochs": "2",
+    "--ppo.minibatches": "1",
+}
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+from simic_training.command.main import main
+sys.exit(main())
+"""
+
+
+def tiny(episodes: int) -> list[str]:
+    """Words after `tamiyo train`."""
+    return ["--episodes", str(episodes), *(word for pair in TINY.items() for word in pair)]
+
+
+def train(run: Path, episodes: int = 4, *more: str) -> int:
+    """`tamiyo train` into a folder."""
+    return main(["train", "--run", str(run), *tiny(episodes), *more])
+
+
+def start(*words: str, **options: Any) -> subprocess.Popen[str]:
+    """`tamiyo` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for something that the process will do."""
+    deadline = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[str, str]:
+    """Signal the process, and give what it printed to stdout and stderr."""
+    process.send_signal(signum)
+    return process.communicate(timeout=60)
+
+
+def traces(folder: Path) -> dict[str, Any]:
+    """All that a run leaves, without clock times."""
+    run = RunFolder.open_run(folder)
+    rows = run.read_lines(METRICS)
+    return {
+        "metrics": [{name: row[name] for name in row if name not in CLOCK_FIELDS} for row in rows],
+        "episodes": run.episodes.read_bytes(),
+        "policy": run.checkpoint.read_bytes(),
+        "states": [path.name for path in state_files(run)],
+        "settings": json.loads((folder / "config.json").read_text()),
+    }

@@ -1,0 +1,245 @@
+"""`tamiyo evaluate`, `sweep`, `report`, `doctor` and `list`."""
+
+import errno
+import json
+import shutil
+import signal
+import tempfile
+import threading
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import tiny, train
+
+from leyline_types import BlueprintAction
+from simic_training.command import checks
+from simic_training.command import evaluate as evaluate_module
+from simic_training.command.main import main
+from simic_training.evaluation.run import evaluate_run
+from simic_training.evaluation.tables import table_from_json
+from simic_training.runs.folder import RunFolder
+from simic_training.runs.lock import locked
+from simic_training.runs.presets import PRESETS
+from simic_training.runs.setting_names import every_setting
+from tamiyo_policies import CONTROLLER_NAMES, clear_registry
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    assert train(folder) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def test_evaluate_then_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clear_registry()  # as in a process of its own
+    assert main(["evaluate", str(run), "--hosts-per-member", "4", "--schedules", "none"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "family 100 %" in printed.out or "100 %, family" in printed.out
+    tables = [table_from_json(table) for table in json.loads((run / "evaluation.json").read_text())["tables"]]
+    assert len(tables) >= 2
+    for table in tables:
+        assert table.title in printed.out
+        assert all(name.split()[0] in printed.out for name in table.rows)
+    assert all(
+        len(line) <= 80 for line in printed.out.splitlines() if not line.startswith(("Written", "Next"))
+    )
+    assert f"Written to {run / 'evaluation.json'}" in printed.out
+
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out == f"Written to {run / 'report.html'}\n"
+    assert (run / "report.html").read_text().lstrip().lower().startswith("<!doctype html>")
+    assert f"tamiyo report {run}" in (run / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "at least 16 are needed"),
+        (["--hosts-per-member", "4", "--data", "x.npz"], "--data needs --transfer"),
+        (["--hosts-per-member", "4", "--transfer", "--data", "nowhere.npz"], "No such file or directory"),
+        (["--hosts-per-member", "4", "--transfer", "--data", "empty.npz"], "empty.npz"),
+    ],
+)
+def test_evaluations_that_cannot_be_made(
+    run: Path,
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("empty.npz")
+    assert main(["evaluate", str(run), *words]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+    assert not (run / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_evaluation_and_leaves_the_old_one(
+    run: Path, signum: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "evaluation.json").write_text("{}")
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        threading.Timer(0.2, signal.raise_signal, [signum]).start()
+        return evaluate_run(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluate_module, "evaluate_run", interrupted)
+    try:
+        assert main(["evaluate", str(run), "--hosts-per-member", "64"]) == 128 + signum
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert capsys.readouterr().err == f"tamiyo: ended by {signum.name}\n"
+    assert (run / "evaluation.json").read_text() == "{}"
+
+
+def test_an_evaluation_that_cannot_be_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "write_json", full)
+    words = ["evaluate", str(run), "--hosts-per-member", "4", "--schedules", "none"]
+    assert main(words) == 1
+    assert capsys.readouterr().err == f"tamiyo: No space left on device (log: {run / 'log.txt'})\n"
+
+
+def test_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "sweep",
+        *tiny(4),
+        "--env.rules.enabled-blueprints",
+        "norm,conv_light",
+        "--hosts-per-member",
+        "4",
+    ]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    (folder,) = (tmp_path / "sweeps").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"schedules.json", "log.txt"}
+    content = json.loads((folder / "schedules.json").read_text())
+    table = table_from_json(content["table"])
+    assert content["config"]["env"]["rules"]["enabled_blueprints"] == ["norm", "conv_light"]
+    assert {name.split()[0] for name in table.rows} >= {"norm", "conv_light"}
+    for name in table.rows:
+        assert name in printed.out
+    assert main([*words, "--out", str(folder)]) == 2
+    assert main(["train", "--resume", str(folder)]) == 2
+    assert "is not the folder of a run" in capsys.readouterr().err
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    for name in (
+        "Python",
+        "platform",
+        "cores",
+        "threads of torch",
+        "OMP_NUM_THREADS",
+        "devices",
+        "C++ compiler",
+        "simic-training",
+        "policy lstm",
+        "this folder",
+        "free disk space",
+        "extra tensorboard",
+        "chromium",
+        "tamiyo train has everything that it needs",
+    ):
+        assert name in printed
+
+
+def test_doctor_finds_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def broken(name: str) -> object:
+        raise ImportError(f"no module for {name}")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 0))
+    monkeypatch.setattr(checks, "get_policy", broken)
+    monkeypatch.setattr(checks, "PACKAGES", ("leyline-types", "no-such-package"))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert main(["doctor"]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "Read-only file system go to another folder",
+        "make room",
+        "broken: ImportError: no module for lstm",
+        "pip install no-such-package==",
+        "install g++ or clang",
+        "pip install 'simic-training[tensorboard]'",
+        "pip install 'simic-training[sb3]'",
+        "install chromium",
+        "tamiyo train cannot work here: see no-such-package, this folder, free disk space",
+    ):
+        assert text in printed
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    clear_registry()
+    names = {
+        "policies": ["lstm", "mlp"],
+        "controllers": list(CONTROLLER_NAMES),
+        "presets": [*PRESETS, "episodes"],
+        "blueprints": [each.blueprint_id for each in BlueprintAction if each is not BlueprintAction.NOOP],
+        "settings": [setting.name for setting in every_setting()],
+    }
+    for what, expected in names.items():
+        assert main(["list", what]) == 0
+        printed = capsys.readouterr().out
+        for name in expected:
+            assert name in printed
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for expected in names.values() for name in expected)
+
+
+def test_list_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run.parent
+    (folder / "something else").mkdir()
+    (folder / "file").write_text("")
+    stopped = Path(shutil.copytree(run, folder / "stopped"))
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (stopped / "metrics.jsonl").write_text(lines[0] + lines[1][:9])
+    shutil.copytree(run, folder / "started")
+    (folder / "started" / "metrics.jsonl").unlink()
+    damaged = Path(shutil.copytree(run, folder / "wrong"))
+    (damaged / "config.json").write_text("{")
+    with locked(RunFolder(folder / "started")):
+        assert main(["list", "runs", str(folder)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[0] for row in rows if row[0] in ("run", "started", "stopped", "wrong")] == [
+        "run",
+        "started",
+        "stopped",
+        "wrong",
+    ]
+    by_name = {row[0]: row[1:] for row in rows}
+    assert by_name["run"] == ["2/2", f"{json.loads(lines[1])['return']['mean']:.2f}", "finished"]
+    assert by_name["started"] == ["0/2", "-", "running"]
+    assert by_name["stopped"] == ["1/2", f"{json.loads(lines[0])['return']['mean']:.2f}", "stopped"]
+    assert by_name["wrong"][0] == "damaged:"

@@ -1,0 +1,154 @@
+"""Progress, tables and names as they appear on consoles of any kind."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from simic_training.command.parsing import nearest_option
+from simic_training.command.progress import ProgressShown, StagesShown, duration, time_left
+from simic_training.command.saying import say
+from simic_training.command.shown import parts, show_table
+from simic_training.evaluation.tables import Column, Table
+from simic_training.statistics import Estimate
+
+
+def console(width: int = 80, *, terminal: bool = False) -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, width=width, force_terminal=terminal, color_system=None), file
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_lines_come_now_and_then_and_the_last_always() -> None:
+    output, file = console()
+    clock = Clock()
+    with ProgressShown(output, "update", clock=clock) as shown:
+        for done in range(1, 11):
+            clock.now += 2.0
+            shown.update(done, 10, f"return {done}")
+    assert file.getvalue().splitlines() == [
+        "update 1/10, return 1, 0:18 left",
+        "update 4/10, return 4, 0:12 left",
+        "update 7/10, return 7, 0:06 left",
+        "update 10/10, return 10",
+    ]
+
+
+def test_what_was_done_before_tells_nothing_about_the_speed() -> None:
+    output, file = console()
+    clock = Clock()
+    with ProgressShown(output, "update", clock=clock) as shown:
+        shown.begin(90)
+        clock.now += 3.0
+        shown.update(91, 100)
+    assert file.getvalue() == "update 91/100, 0:27 left\n"
+
+
+def test_stages_have_times_of_their_own() -> None:
+    output, file = console()
+    clock = Clock()
+    with ProgressShown(output, "", clock=clock) as shown:
+        stages = StagesShown(shown)
+        for stage, pace in (("family", 10.0), ("transfer", 1.0)):
+            for done in (0.5, 1.0):
+                clock.now += pace
+                stages.update(stage, done)
+    assert file.getvalue().splitlines() == [
+        "50 %, family, 0:10 left",
+        "100 %, family",
+        "50 %, transfer, 0:01 left",
+        "100 %, transfer",
+    ]
+
+
+def test_a_terminal_shows_a_bar_in_80_columns() -> None:
+    output, file = console(terminal=True)
+    clock = Clock()
+    with ProgressShown(output, "update", clock=clock) as shown:
+        clock.now += 60.0
+        shown.update(12, 128, "return 1.23, 61.2 %, size 1.42, 350 steps/s")
+    drawn = file.getvalue()
+    assert "━" in drawn
+    assert "update 12/128, return 1.23, 61.2 %, size 1.42, 350 steps/s, 9:40" in drawn
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3599, "59:59"), (3725, "1:02:05")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_no_time_left_is_known_without_speed_or_end() -> None:
+    assert time_left(3.0, 0, 5) == ""
+    assert time_left(3.0, 5, 0) == ""
+
+
+TABLE = Table(
+    title="A title",
+    note="A note.",
+    columns=(
+        Column(name="test accuracy %"),
+        Column(name="size", decimals=2),
+        Column(name="policy leads by, points"),
+        Column(name="return", decimals=2),
+    ),
+    rows={
+        "policy": (Estimate(84.2, 81.0, 87.1), 1.5, None, Estimate(-0.25, -1.0, 0.5)),
+        "schedule of the best return, conv_light x1 @0": (
+            Estimate(80.0, 79.0, 81.0),
+            1.0,
+            Estimate(4.2, -1.0, 9.9),
+            1.0,
+        ),
+    },
+)
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 120, 200])
+def test_numbers_are_never_cut(width: int) -> None:
+    output, file = console(width)
+    show_table(output, TABLE)
+    printed = file.getvalue()
+    assert max(map(len, printed.splitlines())) <= width
+    for text in ("A title", "84.2 [81.0, 87.1]", "1.50", "4.2 [-1.0, 9.9]", "-0.25 [-1.00, 0.50]", "A note."):
+        if len(text) + width // 3 + 2 <= width:
+            assert text in printed
+
+
+def test_a_table_without_rows_is_shown() -> None:
+    output, file = console()
+    show_table(output, replace(TABLE, rows={}))
+    assert "test accuracy %" in file.getvalue()
+
+
+@given(st.lists(st.integers(1, 50), max_size=9), st.integers(1, 99))
+def test_parts_hold_every_column_once_in_order(widths: list[int], room: int) -> None:
+    found = list(parts(widths, room))
+    assert [index for part in found for index in part] == list(range(len(widths)))
+    for part in found:
+        assert len(part) == 1 or sum(widths[index] + 2 for index in part) <= room
+
+
+def test_text_is_printed_as_it_is() -> None:
+    output, file = console(20)
+    say(output, "[bold]runs/a folder[/bold] with a name that is long: {x}")
+    assert file.getvalue() == "[bold]runs/a folder[/bold] with a name that is long: {x}\n"
+
+
+def test_nearest_option() -> None:
+    known = ["--ppo.learning-rate", "--env.host.learning-rate", "--run"]
+    assert nearest_option("--learning_rate", known) == "--ppo.learning-rate"
+    assert nearest_option("--rnu", known) == "--run"

@@ -1,0 +1,42 @@
+"""Environments small enough to play many episodes of, and actions to play them with."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kasmina_hosts import DigitsFamily, HostConfig
+from leyline_types import HEAD_NAMES, FactoredAction, LegalityRules, LifecycleOp, SlotConfig
+from simic_training.growth.config import GrowthConfig
+
+Array = npt.NDArray[Any]
+
+EPOCHS = 4
+SLOTS = SlotConfig.default()
+OP = HEAD_NAMES.index("op")
+SMALL = GrowthConfig(
+    family=DigitsFamily(class_counts=(2,), widths=(4,), label_noises=(0.0,), learning_rates=(0.1, 0.2)),
+    host=HostConfig(max_epochs=EPOCHS, batch_size=128, interactions=False),
+    group_size=2,
+)
+"""Two classes, four epochs of two or three optimiser steps, two hosts in a group."""
+
+
+def grouped(size: int, *, rules: LegalityRules = LegalityRules(), epochs: int = EPOCHS) -> GrowthConfig:  # noqa: B008
+    """`SMALL` with so many hosts in a group."""
+    return replace(SMALL, group_size=size, rules=rules, host=replace(SMALL.host, max_epochs=epochs))
+
+
+def indices(action: FactoredAction) -> Array:
+    return np.array(action.to_indices(SLOTS))
+
+
+WAIT = indices(FactoredAction(LifecycleOp.WAIT, "r0c0"))
+
+
+def random_choice(mask: Array, rng: np.random.Generator) -> Array:
+    """One legal place of each row of a mask."""
+    draws = np.where(mask, rng.random(mask.shape), -1.0)
+    choice: Array = draws.argmax(-1)
+    return choice

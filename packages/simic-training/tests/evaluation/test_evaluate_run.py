@@ -1,0 +1,174 @@
+"""A whole evaluation, small: a policy that has learnt nothing yet against everything."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up import TINY
+
+from kasmina_hosts import HostConfig
+from leyline_types import BlueprintAction, LegalityRules
+from simic_training.evaluation.controllers import slots_of
+from simic_training.evaluation.options import EvaluationOptions
+from simic_training.evaluation.results import Evaluation, evaluation_from_json, evaluation_to_json
+from simic_training.evaluation.run import evaluate_run
+from simic_training.evaluation.sweep import sweep
+from simic_training.runs.config import TrainConfig
+from simic_training.statistics import Estimate
+from tamiyo_policies import (
+    CheckpointError,
+    PolicyConfig,
+    create_policy,
+    register_builtin_policies,
+    save_policy,
+)
+
+FEW = LegalityRules(enabled_blueprints=(BlueprintAction.NORM, BlueprintAction.CONV_LIGHT))
+ENV = replace(TINY, host=HostConfig(max_epochs=3, interactions=False), rules=FEW)
+CONFIG = TrainConfig(episodes=60, groups=4, hidden_dim=16, env=ENV)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    register_builtin_policies()
+    path = tmp_path_factory.mktemp("run") / "policy.safetensors"
+    policy = create_policy(PolicyConfig(policy="lstm", slot_config=slots_of(ENV.host), hidden_dim=16))
+    save_policy(policy, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def heard() -> list[tuple[str, float]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def evaluation(checkpoint: Path, heard: list[tuple[str, float]]) -> Evaluation:
+    options = EvaluationOptions(hosts_per_member=8, schedules="first", budget=3)
+    return evaluate_run(
+        CONFIG, checkpoint, options, on_progress=lambda stage, done: heard.append((stage, done))
+    )
+
+
+def test_all_tables_are_there(evaluation: Evaluation) -> None:
+    assert [table.title for table in evaluation.tables] == [
+        "What was asked for",
+        "Equal training epochs, the whole family (16 hosts)",
+        "Equal final parameters (16 hosts)",
+        "Fixed schedules (16 hosts)",
+        "Unseen length: 2 epochs (16 hosts)",
+        "Unseen length: 5 epochs (16 hosts)",
+        "Unseen tasks and hosts (64 hosts)",
+        "Unseen data: breast cancer (16 hosts)",
+        "Unseen data: photographs (16 hosts)",
+        "Equal total budget (16 hosts)",
+        "When the policy's training is paid back",
+    ]
+    first = {"norm xall @0", "norm x1 @0", "conv_light xall @0", "conv_light x1 @0"}
+    assert set(evaluation.table("Fixed").rows) == first
+    rivals = ["policy", "policy-greedy", "none", "random", "heuristic", "plateau"]
+    assert list(evaluation.table("Equal training").rows)[:6] == rivals
+    assert list(evaluation.table("Unseen data: photographs").rows) == rivals
+
+
+def test_every_controller_met_the_same_hosts(evaluation: Evaluation) -> None:
+    family = [row for row in evaluation.hosts if row.setting == "family"]
+    by_controller = {
+        name: [(row.task, row.learning_rate, row.host_seed) for row in family if row.controller == name]
+        for name in dict.fromkeys(row.controller for row in family)
+    }
+    assert len(by_controller) == 6 + 4 + 2 + 2  # rivals, schedules, static networks, attempts
+    assert len({tuple(hosts) for hosts in by_controller.values()}) == 1
+    assert len(set(by_controller["policy"])) == 16
+
+
+def test_tables_say_what_the_rows_say(evaluation: Evaluation) -> None:
+    rows = [row for row in evaluation.hosts if (row.setting, row.controller) == ("family", "random")]
+    accuracy, size, episode_return, *_ = evaluation.table("Equal training epochs").rows["random"]
+    assert isinstance(accuracy, Estimate)
+    assert isinstance(episode_return, Estimate)
+    assert accuracy.mean == pytest.approx(sum(row.test_accuracy for row in rows) / 16, abs=1e-3)
+    assert size == pytest.approx(sum(row.size for row in rows) / 16, abs=1e-3)
+    assert episode_return.mean == pytest.approx(sum(row.episode_return for row in rows) / 16, abs=1e-3)
+
+
+def test_the_policy_is_charged_for_its_training(evaluation: Evaluation) -> None:
+    assert evaluation.settings["trained_episodes"] == 64  # 60, rounded up to whole batches of 32
+    assert evaluation.table("Equal total budget").rows["policy"][:2] == (64 * 3, 3)
+    # 64 episodes for 16 networks: 4 attempts more on each, one more than the cap of 3.
+    assert (
+        "k = 5; the curve was cut off before that (random at 3, schedules at 4)"
+        in evaluation.table("Equal total budget").note
+    )
+
+
+def test_sizes_of_static_networks_are_told(evaluation: Evaluation) -> None:
+    rows = evaluation.table("Equal final").rows
+    assert list(rows) == ["policy", "static-seeds", "static-wide"]
+    seeds, wide = rows["static-seeds"][2], rows["static-wide"][2]
+    assert isinstance(seeds, float)
+    assert isinstance(wide, float)
+    assert seeds < 1  # this policy ends with seeds that alter nothing yet
+    assert 0.8 < wide < 1.2
+
+
+def test_goes_through_json(evaluation: Evaluation) -> None:
+    text = json.dumps(evaluation_to_json(evaluation), allow_nan=False)
+    assert evaluation_from_json(json.loads(text)) == evaluation
+
+
+def test_episodes_of_the_policy(evaluation: Evaluation) -> None:
+    assert len(evaluation.episodes) == 16
+    tested = [row.test_accuracy for row in evaluation.hosts if row[:2] == ("family", "policy")]
+    assert [episode["test_accuracy"] for episode in evaluation.episodes] == tested
+
+
+def test_progress_names_what_is_played(evaluation: Evaluation, heard: list[tuple[str, float]]) -> None:
+    assert list(dict.fromkeys(stage for stage, _ in heard)) == [
+        "family",
+        "static-seeds",
+        "static-wide",
+        "Unseen length: 2 epochs",
+        "Unseen length: 5 epochs",
+        "Unseen tasks and hosts",
+        "Unseen data: breast cancer",
+        "Unseen data: photographs",
+        "random attempts",
+    ]
+    assert all(0 < done <= 1 for _, done in heard)
+
+
+def test_less_can_be_asked_for(checkpoint: Path) -> None:
+    options = EvaluationOptions(hosts_per_member=8, schedules="none", transfer=False)
+    evaluation = evaluate_run(CONFIG, checkpoint, options, trained_episodes=7)
+    assert [table.title for table in evaluation.tables] == [
+        "What was asked for",
+        "Equal training epochs, the whole family (16 hosts)",
+        "Equal final parameters (16 hosts)",
+    ]
+    assert evaluation.settings["trained_episodes"] == 7
+    assert "plateau" in evaluation.table("Equal training").rows
+
+
+def test_trouble_comes_before_any_playing(checkpoint: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+    for options, problem in (
+        (EvaluationOptions(hosts_per_member=2), ValueError),
+        (EvaluationOptions(hosts_per_member=8, data=(tmp_path / "none.npz",)), FileNotFoundError),
+    ):
+        with pytest.raises(problem):
+            evaluate_run(CONFIG, checkpoint, options, on_progress=lambda stage, done: heard.append(stage))
+    with pytest.raises(CheckpointError):
+        evaluate_run(CONFIG, tmp_path / "none.safetensors", EvaluationOptions(hosts_per_member=8))
+    assert heard == []
+
+
+def test_sweep() -> None:
+    heard: list[float] = []
+    table = sweep(ENV, hosts_per_member=8, on_progress=heard.append)
+    assert set(table.rows) >= {"none", "random", "heuristic", "plateau", "norm xall @0", "conv_light x1 @1"}
+    returns = [cells[0].mean for cells in table.rows.values() if isinstance(cells[0], Estimate)]
+    assert len(returns) == len(table.rows)
+    assert returns == sorted(returns, reverse=True)
+    assert heard[-1] == 1

@@ -1,0 +1,206 @@
+"""Controllers on copies of the same hosts: for each what it reaches alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from made_up import TINY
+from torch import Tensor
+
+from kasmina_hosts import GrownSeed
+from leyline_types import (
+    AlphaAlgorithm,
+    BlueprintAction,
+    Controller,
+    FactoredActions,
+    LegalityRules,
+    Observation,
+    SignalColumns,
+    SlotColumns,
+    SlotConfig,
+)
+from simic_training.evaluation.hosts import paired_hosts
+from simic_training.evaluation.play import Played, play
+from simic_training.evaluation.schedules import Schedule, ScheduleController
+from simic_training.evaluation.side_by_side import SideBySide, play_all, rows_of_copies
+from simic_training.growth.draws import HostGroup
+from tamiyo_policies import (
+    HeuristicController,
+    PolicyBundle,
+    PolicyConfig,
+    PolicyController,
+    RandomController,
+    WaitController,
+    create_policy,
+    register_builtin_policies,
+)
+
+SLOTS = SlotConfig.default()
+RULES = LegalityRules()
+Controllers = Mapping[str, Controller[Tensor, Any]]
+
+
+@pytest.fixture(scope="module")
+def groups() -> tuple[HostGroup, ...]:
+    """Groups of 3 and of 1 hosts."""
+    first, second = paired_hosts(TINY, 8, 0)
+    return first._replace(host_seeds=first.host_seeds[:3]), second._replace(host_seeds=second.host_seeds[:1])
+
+
+@pytest.fixture(scope="module")
+def policy() -> PolicyBundle:
+    register_builtin_policies()
+    return create_policy(PolicyConfig(policy="lstm", slot_config=SLOTS, hidden_dim=16))
+
+
+@pytest.fixture(scope="module")
+def controllers(policy: PolicyBundle) -> Controllers:
+    return {
+        "policy": PolicyController(policy, seed=3),
+        "policy-greedy": PolicyController(policy, deterministic=True),
+        "random": RandomController(SLOTS, seed=5),
+        "heuristic": HeuristicController(SLOTS),
+        "norm": ScheduleController(Schedule(blueprint=BlueprintAction.NORM), SLOTS),
+        "none": WaitController(),
+    }
+
+
+@pytest.fixture(scope="module")
+def together(controllers: Controllers, groups: tuple[HostGroup, ...]) -> dict[str, Played]:
+    return play_all(controllers, groups, rent_rate=0.3, rules=RULES)
+
+
+def assert_same(one: Played, other: Played) -> None:
+    mine, theirs = one.episodes, other.episodes
+    assert mine.groups == theirs.groups
+    for name in ("stage", "blueprint", "took_effect", "total_params", "host_params"):
+        assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
+    assert all(torch.equal(a, b) for a, b in zip(mine.actions, theirs.actions, strict=True))
+    assert mine.grown == theirs.grown
+    # Accuracies in percent; one sample of the smallest validation part is 1.6 points.
+    torch.testing.assert_close(mine.val_accuracy, theirs.val_accuracy, rtol=0, atol=0.01)
+    torch.testing.assert_close(mine.reward.total, theirs.reward.total, rtol=0, atol=0.001)
+    torch.testing.assert_close(one.test_accuracy, other.test_accuracy, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["policy", "policy-greedy", "random", "heuristic", "norm", "none"])
+def test_the_same_as_alone(
+    together: dict[str, Played], controllers: Controllers, groups: tuple[HostGroup, ...], name: str
+) -> None:
+    assert_same(together[name], play(controllers[name], groups, rent_rate=0.3, rules=RULES))
+
+
+def test_order_does_not_matter(
+    together: dict[str, Played], controllers: Controllers, groups: tuple[HostGroup, ...]
+) -> None:
+    backwards = play_all(dict(reversed(list(controllers.items()))), groups, rent_rate=0.3, rules=RULES)
+    for name, played in backwards.items():
+        assert_same(played, together[name])
+
+
+def test_sampled_and_greedy_differ(together: dict[str, Played]) -> None:
+    sampled, greedy = (together[name].episodes.actions for name in ("policy", "policy-greedy"))
+    assert any(not torch.equal(a, b) for a, b in zip(sampled, greedy, strict=True))
+
+
+def test_return_is_accuracy_gained_minus_rent(together: dict[str, Played]) -> None:
+    episodes = together["random"].episodes
+    gained = episodes.val_accuracy[:, -1] - episodes.val_accuracy[:, 0]
+    torch.testing.assert_close(episodes.episode_return, gained / 10 - 0.3 * (episodes.size - 1))
+    assert (together["none"].episodes.size == 1).all()
+
+
+def test_rows_by_hand() -> None:
+    assert [rows.tolist() for rows in rows_of_copies([2, 1], 2)] == [[0, 1, 4], [2, 3, 5]]
+    assert [rows.tolist() for rows in rows_of_copies([1], 3)] == [[0], [1], [2]]
+
+
+class Spy:
+    """Waits, and notes how many hosts it is asked about and which."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.params: list[list[int]] = []
+
+    def initial_memory(self, num_envs: int) -> int:
+        self.asked.append(num_envs)
+        return num_envs
+
+    def act(self, observation: Observation[Tensor], memory: int) -> tuple[FactoredActions[Tensor], int]:
+        self.params.append(observation.signals.host_params.tolist())
+        return WaitController().act(observation, None)[0], memory + 1
+
+
+def test_each_sees_its_own_rows_alone() -> None:
+    spies = [Spy(), Spy()]
+    rows = rows_of_copies([2, 1], 2)
+    world = SideBySide(spies, rows)
+    memory = world.initial_memory(6)
+    assert memory == (3, 3)
+    names = ("epoch", "host_params")
+    columns = {name: torch.arange(6) for name in names}
+    signals = _blank_signals()._replace(**columns)
+    observation = Observation(signals, _blank_slots())
+    _, memory = world.act(observation, memory)
+    assert memory == (4, 4)
+    assert [spy.params for spy in spies] == [[[0, 1, 4]], [[2, 3, 5]]]
+
+
+class Numbered:
+    """Answers with the number of the row that it was shown."""
+
+    def initial_memory(self, num_envs: int) -> None:
+        pass
+
+    def act(self, observation: Observation[Tensor], memory: None) -> tuple[FactoredActions[Tensor], None]:
+        return FactoredActions(*[observation.signals.epoch] * 8), None
+
+
+def test_actions_go_back_to_their_rows() -> None:
+    world = SideBySide([Numbered(), Numbered(), Numbered()], rows_of_copies([2, 1], 3))
+    observation = Observation(_blank_signals(9)._replace(epoch=torch.arange(9)), _blank_slots(9))
+    actions, _ = world.act(observation, world.initial_memory(9))
+    assert all(head.tolist() == list(range(9)) for head in actions)
+
+
+def _blank_signals(rows: int = 6) -> SignalColumns[Tensor]:
+    return SignalColumns(*[torch.zeros(rows)] * len(SignalColumns._fields))
+
+
+def _blank_slots(rows: int = 6) -> SlotColumns[Tensor]:
+    return SlotColumns(*[torch.zeros(rows, 3)] * len(SlotColumns._fields))
+
+
+def test_many_controllers_are_played_in_parts(
+    monkeypatch: pytest.MonkeyPatch, together: dict[str, Played], controllers: Controllers, groups: Any
+) -> None:
+    monkeypatch.setattr("simic_training.evaluation.side_by_side.POPULATION", 6)  # two copies of three hosts
+    heard: list[float] = []
+    parted = play_all(controllers, groups, rent_rate=0.3, rules=RULES, on_progress=heard.append)
+    assert list(parted) == list(controllers)
+    for name, played in parted.items():
+        assert_same(played, together[name])
+    assert heard == pytest.approx([step / 12 for step in range(1, 13)])
+
+
+def test_grown_from_the_start(groups: tuple[HostGroup, ...], together: dict[str, Played]) -> None:
+    seed = GrownSeed(BlueprintAction.CONV_LIGHT, AlphaAlgorithm.ADD, 1.0)
+    started: list[Mapping[str, GrownSeed]] = [{"r0c1": seed}, {}, {"r0c0": seed}, {}]
+    waiting = {"before": WaitController(), "static": WaitController(), "after": WaitController()}
+    played = play_all(waiting, groups, rent_rate=0.3, rules=RULES, grown={"static": started})
+    assert played["static"].episodes.grown == tuple(started)
+    assert_same(played["before"], together["none"])
+    assert_same(played["after"], together["none"])
+    alone = play(WaitController(), groups, rent_rate=0.3, rules=RULES, grown=started)
+    assert_same(played["static"], alone)
+
+
+def test_errors_are_named(groups: tuple[HostGroup, ...]) -> None:
+    waiting = {"none": WaitController()}
+    with pytest.raises(ValueError, match="`grown` names nobody, which is no controller"):
+        play_all(waiting, groups, rent_rate=0.3, rules=RULES, grown={"nobody": []})
+    with pytest.raises(ValueError, match="`grown` describes 1 hosts, `groups` 4"):
+        play_all(waiting, groups, rent_rate=0.3, rules=RULES, grown={"none": [{}]})
+    with pytest.raises(ValueError, match="at least one group"):
+        play_all(waiting, [], rent_rate=0.3, rules=RULES)

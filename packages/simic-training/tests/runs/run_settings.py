@@ -1,0 +1,18 @@
+"""The smallest settings that are still a run of many updates."""
+
+from kasmina_hosts import DigitsFamily, HostConfig
+from simic_training.growth.config import GrowthConfig
+from simic_training.ppo.config import PPOConfig
+from simic_training.runs.config import TrainConfig
+
+TINY = TrainConfig(
+    episodes=80,
+    groups=2,
+    hidden_dim=16,
+    env=GrowthConfig(
+        family=DigitsFamily(class_counts=(2,), widths=(4,), label_noises=(0.0,)),
+        host=HostConfig(max_epochs=2, interactions=False, batch_size=256),
+        group_size=2,
+    ),
+    ppo=PPOConfig(epochs=2, minibatches=1),
+)

@@ -1,0 +1,92 @@
+"""Run folders: never overwritten, refused by name when they are none, files whole or not there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.folder import RunFolder, RunFolderError
+
+
+def test_create_and_open(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    run = RunFolder.create(tmp_path / "deep" / "run", tiny_config)
+    assert RunFolder.open_run(run.path).read_config() == tiny_config
+    assert run.read_lines("metrics.jsonl") == []
+    run.append_lines("metrics.jsonl", [{"update": 1}, {"update": 2}])
+    run.append_lines("metrics.jsonl", [{"update": 3}])
+    assert [row["update"] for row in run.read_lines("metrics.jsonl")] == [1, 2, 3]
+
+
+def test_existing_folder_is_not_touched(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    with pytest.raises(RunFolderError, match="exists; a run never overwrites another"):
+        RunFolder.create(tmp_path, tiny_config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be written: Not a directory"):
+        RunFolder.create(tmp_path / "file" / "run", tiny_config)
+
+
+def test_missing_and_foreign_folders(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="does not exist"):
+        RunFolder.open_run(tmp_path / "nowhere")
+    with pytest.raises(RunFolderError, match=r"it holds no config\.json"):
+        RunFolder.open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"rent_rate"', '"rent"'),
+        lambda text: text.replace('"episodes": 8', '"episodes": -6'),
+        lambda text: text.replace('"ppo"', '"pop"'),
+        lambda text: "[]",
+    ],
+)
+def test_damaged_settings_are_refused(
+    tmp_path: Path, tiny_config: TrainConfig, damage: Callable[[str], str]
+) -> None:
+    run = RunFolder.create(tmp_path / "run", tiny_config)
+    config = run.path / "config.json"
+    text = config.read_text()
+    config.write_text(damage(text))
+    assert config.read_text() != text
+    with pytest.raises(RunFolderError, match=r"config\.json cannot be read as the settings of a run"):
+        run.read_config()
+
+
+@pytest.mark.parametrize("line", ['{"update": 1', "[1]", "3", '{"update": 1}\n\n{"update": 2}'])
+def test_damaged_lines_are_refused(tmp_path: Path, tiny_config: TrainConfig, line: str) -> None:
+    run = RunFolder.create(tmp_path / "run", tiny_config)
+    run.metrics.write_text(line + "\n")
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl is damaged"):
+        run.read_lines("metrics.jsonl")
+
+
+def test_cut_takes_off_what_came_after(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    run = RunFolder.create(tmp_path / "run", tiny_config)
+    run.append_lines("metrics.jsonl", [{"update": 1}])
+    length = run.length("metrics.jsonl")
+    run.append_lines("metrics.jsonl", [{"update": 2}])
+    run.cut("metrics.jsonl", length)
+    assert run.read_lines("metrics.jsonl") == [{"update": 1}]
+    run.cut("metrics.jsonl", length)
+    with pytest.raises(RunFolderError, match=f"has {length} bytes, the run had written 999"):
+        run.cut("metrics.jsonl", 999)
+    assert run.length("episodes.jsonl") == 0
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    run = RunFolder.create(tmp_path / "run", tiny_config)
+    run.write_json("evaluation.json", {"tables": []})
+    before = sorted(path.name for path in run.path.iterdir())
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.write_json("evaluation.json", {"tables": float("nan")})
+    with pytest.raises(UnicodeEncodeError):
+        run.write_text("evaluation.json", "\ud800")
+    assert run.evaluation.read_text() == '{\n  "tables": []\n}\n'
+    assert sorted(path.name for path in run.path.iterdir()) == before
