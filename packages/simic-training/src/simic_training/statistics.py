@@ -1,12 +1,12 @@
 """Means with intervals over hosts."""
 
+from functools import cache
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import typing as npt
-from scipy import stats
 from torch import Tensor
 
 RESAMPLES = 10_000
@@ -56,7 +56,7 @@ def estimate(values: Float[Tensor, " host"], clusters: Int[Tensor, " host"] | No
     mean = float(sample.mean())
     if np.allclose(sums / counts, mean, rtol=1e-12, atol=1e-12):  # nothing varies; rounding is no interval
         return Estimate(mean, mean, mean)
-    resampled = stats.bootstrap(
+    resampled = _scipy_stats().bootstrap(
         (sums, counts),
         _mean_of_clusters,
         paired=True,
@@ -78,5 +78,13 @@ def _mean_of_clusters(
 
 def _expanded_level(num: int) -> float:
     """The percentile interval of this level covers as often as an exact 95 % one of `num` normal values."""
+    stats = _scipy_stats()
     reach = sqrt(num / (num - 1)) * float(stats.t.ppf((1 + _LEVEL) / 2, num - 1))
     return min(1 - 2 * float(stats.norm.sf(reach)), 1 - 1 / RESAMPLES)
+
+
+@cache
+def _scipy_stats() -> Any:
+    from scipy import stats  # takes seconds to import
+
+    return stats

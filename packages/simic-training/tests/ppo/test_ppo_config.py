@@ -28,6 +28,7 @@ OTHERS: dict[str, Any] = {
     "minibatches": 3,
     "target_kl": 1e-4,
     "least_std": 10.0,
+    "scale_by_host": True,
 }
 REFUSED: dict[str, list[Any]] = {
     "gamma": [-0.1, 1.1, torch.nan],
@@ -45,6 +46,7 @@ REFUSED: dict[str, list[Any]] = {
     "minibatches": [0, -1, 1.5],
     "target_kl": [0.0, -0.1, torch.inf, torch.nan],
     "least_std": [0.0, -0.1, torch.inf, torch.nan],
+    "scale_by_host": [],  # true or false
 }
 NAMES = [field.name for field in fields(PPOConfig)]
 
@@ -64,6 +66,7 @@ def outcome(config: PPOConfig) -> Tensor:
         rollout(policy, config),
         config,
         entropy_weight=config.entropy_weight(0.5),
+        replicas=2,
         optimizer=optimizer,
     )
     return torch.cat([weight.flatten() for weight in weights(policy).values()])
