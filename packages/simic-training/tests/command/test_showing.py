@@ -131,7 +131,21 @@ def test_numbers_are_never_cut(width: int) -> None:
 def test_a_table_without_rows_is_shown() -> None:
     output, file = console()
     show_table(output, replace(TABLE, rows={}))
-    assert "test accuracy %" in file.getvalue()
+    assert {"test", "accuracy", "size", "return", "A"} <= set(file.getvalue().split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_cell_of_a_wide_table_is_cut(width: int) -> None:
+    interval = Estimate(-10.25, -22.75, 12.5)
+    wide = Table(
+        title="Wide",
+        note="",
+        columns=tuple(Column(name=f"policy leads by, points {index}") for index in range(7)),
+        rows={f"a controller with a name {row}": (interval,) * 7 for row in range(20)},
+    )
+    output, file = console(width)
+    show_table(output, wide)
+    assert file.getvalue().count("-10.2 [-22.8, 12.5]") == 7 * 20
 
 
 @given(st.lists(st.integers(1, 50), max_size=9), st.integers(1, 99))

@@ -16,7 +16,7 @@ from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.lock import is_locked
 from simic_training.runs.state import state_files
 
-EPISODES, UPDATES = 24, 12
+EPISODES, UPDATES = 80, 40
 
 
 @pytest.fixture(scope="module")

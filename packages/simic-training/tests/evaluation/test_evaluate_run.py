@@ -45,7 +45,7 @@ def heard() -> list[tuple[str, float]]:
 
 @pytest.fixture(scope="module")
 def evaluation(checkpoint: Path, heard: list[tuple[str, float]]) -> Evaluation:
-    options = EvaluationOptions(hosts_per_member=8, schedules="first", budget=3)
+    options = EvaluationOptions(hosts_per_member=8, schedules="first", transfer=True, budget=3)
     return evaluate_run(
         CONFIG, checkpoint, options, on_progress=lambda stage, done: heard.append((stage, done))
     )
@@ -140,7 +140,7 @@ def test_progress_names_what_is_played(evaluation: Evaluation, heard: list[tuple
 
 
 def test_less_can_be_asked_for(checkpoint: Path) -> None:
-    options = EvaluationOptions(hosts_per_member=8, schedules="none", transfer=False)
+    options = EvaluationOptions(hosts_per_member=8, schedules="none")
     evaluation = evaluate_run(CONFIG, checkpoint, options, trained_episodes=7)
     assert [table.title for table in evaluation.tables] == [
         "What was asked for",
@@ -155,7 +155,10 @@ def test_trouble_comes_before_any_playing(checkpoint: Path, tmp_path: Path) -> N
     heard: list[str] = []
     for options, problem in (
         (EvaluationOptions(hosts_per_member=2), ValueError),
-        (EvaluationOptions(hosts_per_member=8, data=(tmp_path / "none.npz",)), FileNotFoundError),
+        (
+            EvaluationOptions(hosts_per_member=8, transfer=True, data=(tmp_path / "none.npz",)),
+            FileNotFoundError,
+        ),
     ):
         with pytest.raises(problem):
             evaluate_run(CONFIG, checkpoint, options, on_progress=lambda stage, done: heard.append(stage))

@@ -46,7 +46,9 @@ def test_ends_before_the_step_at_which_the_kl_bound_is_passed(
     assert float(whole_loss(policy, trajectory, strict).approx_kl) > 0.005
     policy.load_state_dict(start)
     unbound = dataclasses.replace(strict, epochs=stats.gradient_steps, target_kl=1.0)
-    assert update(policy, trajectory, unbound) == stats
+    taken = update(policy, trajectory, unbound)
+    assert taken._replace(approx_kl=stats.approx_kl) == stats
+    assert taken.approx_kl < stats.approx_kl, "what ended the update counts too"
     assert same_weights(weights(policy), ended)
 
 

@@ -48,8 +48,18 @@ def make_run(
     run = RunFolder.create(path, config)
     add_updates(run, config, range(config.updates if updates is None else updates), task=task)
     if evaluated:
-        run.write_json(EVALUATION, {"tables": [table_to_json(table) for table in made_up_tables()]})
+        write_evaluation(run, made_up_tables())
     return run
+
+
+def write_evaluation(run: RunFolder, tables: list[Table]) -> None:
+    """As `tamiyo evaluate` leaves it, with what the page looks at."""
+    judged = len(run.read_lines(EPISODES))
+    content = {
+        "settings": {"trained_episodes": judged},
+        "tables": [table_to_json(table) for table in tables],
+    }
+    run.write_json(EVALUATION, content)
 
 
 def add_updates(run: RunFolder, config: TrainConfig, which: range, *, task: str | None = None) -> None:

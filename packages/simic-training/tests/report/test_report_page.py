@@ -8,9 +8,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from made_up_run import add_updates, make_run
+from made_up_run import add_updates, made_up_tables, make_run, write_evaluation
 
-from simic_training.evaluation.tables import Column, Table, table_to_json
+from simic_training.evaluation.tables import Column, Table
 from simic_training.growth.config import GrowthConfig
 from simic_training.report.page import write_report
 from simic_training.report.rivals import best_rival
@@ -131,6 +131,7 @@ def test_equal_runs_give_equal_pages_however_they_were_interrupted(tmp_path: Pat
     run = make_run(tmp_path / "run", CONFIG, updates=3, evaluated=True)
     assert "Unfinished: 3 of 8 updates" in page_of(run)
     add_updates(run, CONFIG, range(3, 8))
+    write_evaluation(run, made_up_tables())
     assert page_of(run) == page
 
 
@@ -159,7 +160,7 @@ def test_text_from_data_is_never_markup(tmp_path: Path) -> None:
         columns=(Column(name=f"accuracy {HOSTILE}"), Column(name="words")),
         rows={"policy": (81.0, HOSTILE), HOSTILE: (80.0, None)},
     )
-    run.write_json(EVALUATION, {"tables": [table_to_json(table)]})
+    write_evaluation(run, [table])
     page = page_of(run)
     root = parse(page)
     assert not list(root.iter("script"))
@@ -168,6 +169,15 @@ def test_text_from_data_is_never_markup(tmp_path: Path) -> None:
     for place in (".//h3", ".//section[@id='episodes']", ".//td", ".//section[@id='overview']"):
         assert any(HOSTILE in words(element) for element in root.iterfind(place)), place
     assert "Training run a<b>&c" in [words(heading) for heading in root.iter("h1")]
+
+
+def test_tables_of_an_earlier_policy_say_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", SMALL, updates=1, evaluated=True)
+    words_then = "These tables judge the policy after"
+    assert words_then not in page_of(run)
+    add_updates(run, SMALL, range(1, SMALL.updates))
+    judged, now = SMALL.batch, SMALL.updates * SMALL.batch
+    assert f"{words_then} {judged} episodes; the run has {now} now." in page_of(run)
 
 
 def test_long_runs_do_not_make_long_pages(tmp_path: Path) -> None:
@@ -197,10 +207,15 @@ def test_points_that_join_updates_say_so(tmp_path: Path) -> None:
         (EPISODES, '{"episode": 4}', "episodes.jsonl is damaged or of another version: line 5: it has no"),
         (
             EVALUATION,
-            '{"tables": [{}]}',
+            '{"settings": {"trained_episodes": 4}, "tables": [{}]}',
             "evaluation.json is damaged or of another version: it has no 'title'",
         ),
-        (EVALUATION, '{"tables": 7}', "evaluation.json is damaged"),
+        (EVALUATION, '{"settings": {"trained_episodes": 4}, "tables": 7}', "evaluation.json is damaged"),
+        (
+            EVALUATION,
+            '{"tables": []}',
+            "evaluation.json is damaged or of another version: it has no 'settings'",
+        ),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, name: str, line: str, told: str) -> None:

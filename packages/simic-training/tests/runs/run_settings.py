@@ -1,5 +1,7 @@
 """The smallest settings that are still a run of many updates."""
 
+from dataclasses import replace
+
 from kasmina_hosts import DigitsFamily, HostConfig
 from simic_training.growth.config import GrowthConfig
 from simic_training.ppo.config import PPOConfig
@@ -16,3 +18,6 @@ TINY = TrainConfig(
     ),
     ppo=PPOConfig(epochs=2, minibatches=1),
 )
+
+LONG = replace(TINY, episodes=256)
+"""Too many updates to come to the end between twenty kills."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_settings import TINY
+from run_settings import LONG, TINY
+from safetensors import safe_open
 
 from simic_training.ppo.finite import NonFiniteLossError
 from simic_training.runs import rollout, training
@@ -24,7 +25,7 @@ from tamiyo_policies import load_checkpoint
 
 def go(run: RunFolder, on_progress: Callable[[Progress], None] = lambda progress: None) -> None:
     with InterruptGuard() as guard:
-        train(TINY, run, guard, on_progress=on_progress, resume=True)
+        train(run.read_config(), run, guard, on_progress=on_progress, resume=True)
 
 
 def traces(run: RunFolder) -> dict[str, object]:
@@ -34,8 +35,14 @@ def traces(run: RunFolder) -> dict[str, object]:
         "metrics": [{name: row[name] for name in row if name not in CLOCK_FIELDS} for row in rows],
         "episodes": (run.path / EPISODES).read_bytes(),
         "policy": run.checkpoint.read_bytes(),
-        "states": [path.name for path in state_files(run)],
+        "states": {path.name: checksum(path) for path in state_files(run)},
     }
+
+
+def checksum(path: Path) -> int:
+    """Of all tensors of a state; the lengths that stand beside it depend on clock times."""
+    with safe_open(path, framework="pt") as file:
+        return int(json.loads(file.metadata()["note"])["checksum"])
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +75,13 @@ def test_a_run_leaves_what_the_design_says(unbroken: dict[str, object]) -> None:
     metrics = unbroken["metrics"]
     assert isinstance(metrics, list)
     assert [row["update"] for row in metrics] == list(range(1, TINY.updates + 1))
-    assert unbroken["states"] == ["000020.safetensors", "000019.safetensors"]
+    states = unbroken["states"]
+    assert isinstance(states, dict)
+    assert list(states) == ["000020.safetensors", "000019.safetensors"]
+    assert len(set(states.values())) == 2
 
 
-def test_killed_twenty_times_it_is_the_same_run(unbroken: dict[str, object], tmp_path: Path) -> None:
+def test_killed_twenty_times_it_is_the_same_run(tmp_path: Path) -> None:
     script = Path(__file__).with_name("killed_run.py")
     result = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "run"), "20"],
@@ -80,8 +90,11 @@ def test_killed_twenty_times_it_is_the_same_run(unbroken: dict[str, object], tmp
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["kills"] == 20
-    assert traces(RunFolder.open_run(tmp_path / "run")) == unbroken
+    struck = json.loads(result.stdout)["struck"]
+    assert len(struck) == 20
+    assert len(set(struck)) > 8, "the kills must strike at different places of the run"
+    assert max(struck) < LONG.updates
+    assert traces(RunFolder.open_run(tmp_path / "run")) == traces(RunFolder.open_run(tmp_path / "whole"))
 
 
 def test_a_finished_run_has_nothing_left_to_do(unbroken: dict[str, object], tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 import argparse
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from simic_training.command.listing import LISTS
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
+from simic_training.evaluation.options import Schedules
 
-SCHEDULES = ("none", "first", "all")
 _Commands = Any
 
 
@@ -75,7 +75,7 @@ def _add_evaluate(commands: _Commands) -> None:
     _add_hosts(parser)
     parser.add_argument(
         "--schedules",
-        choices=SCHEDULES,
+        choices=get_args(Schedules),
         default="first",
         help="fixed schedules to play: none, those that start at the first epoch, or all (default: %(default)s)",
     )

@@ -40,7 +40,7 @@ def show_table(console: Console, table: Table) -> None:
         drawn = _empty()
         drawn.add_column("", max_width=max(names, 1))
         for index in part:
-            drawn.add_column(table.columns[index].name, justify="right", min_width=widths[index])
+            drawn.add_column(table.columns[index].name, justify="right", width=widths[index])
         for name, cells in texts.items():
             drawn.add_row(Text(name), *(Text(cells[index]) for index in part))
         console.print(drawn)

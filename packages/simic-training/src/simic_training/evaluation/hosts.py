@@ -26,7 +26,7 @@ def paired_hosts(config: GrowthConfig, hosts_per_member: int, seed: int) -> tupl
         seed: at least 0. Different seeds give other hosts, and other digits for the tasks.
 
     Raises:
-        ValueError: fewer than 16 hosts in all, or a number out of its range.
+        ValueError: fewer than 16 hosts in all or two of a kind, or a number out of its range.
         FileNotFoundError, ValueError: `config.data` cannot be read as data.
     """
     _check(hosts_per_member, seed)
@@ -36,6 +36,12 @@ def paired_hosts(config: GrowthConfig, hosts_per_member: int, seed: int) -> tupl
             f"{len(members)} members of the family with {hosts_per_member} hosts each make "
             f"{len(members) * hosts_per_member} hosts, but at least {MIN_HOSTS} are needed to tell controllers apart; "
             f"set `hosts_per_member` to {-(-MIN_HOSTS // len(members))} or more"
+        )
+    alike = len(config.family.widths) * len(config.family.learning_rates) * hosts_per_member
+    if alike < 2:
+        raise ValueError(
+            "there is one host for each kind of task, from which no interval can be made; "
+            "set `hosts_per_member` to 2 or more"
         )
     return _groups(members, hosts_per_member, seed)
 

@@ -24,8 +24,8 @@ class EvaluationOptions:
     """
 
     hosts_per_member: int = 2
-    schedules: Schedules = "all"
-    transfer: bool = True
+    schedules: Schedules = "first"
+    transfer: bool = False
     budget: int = 0
     seed: int = 0
     data: tuple[Path, ...] = ()

@@ -49,6 +49,7 @@ def evaluate_run(
         CheckpointError: the checkpoint cannot be used.
     """
     trained = policy_controllers(config, checkpoint, options.seed)
+    digest = sha256(checkpoint.read_bytes()).hexdigest()  # at once: a run may go on while it is judged
     settings = transfer(config.env, options)  # first of all, since a file may be missing
     groups = paired_hosts(config.env, options.hosts_per_member, options.seed)
     episodes = config.updates * config.batch if trained_episodes is None else trained_episodes
@@ -65,12 +66,12 @@ def evaluate_run(
         settings={
             "config": config_to_mapping(config),
             "options": {**asdict(options), "data": [str(path) for path in options.data]},
-            "checkpoint_sha256": sha256(checkpoint.read_bytes()).hexdigest(),
+            "checkpoint_sha256": digest,
             "trained_episodes": episodes,
         },
         tables=tuple(tables),
         hosts=tuple(rows),
-        episodes=tuple(_records(config, policy)),
+        episodes=tuple(_records(config, policy, episodes // config.batch)),
     )
 
 
@@ -97,8 +98,8 @@ def transfer(env: GrowthConfig, options: EvaluationOptions) -> list[Setting]:
     return list(transfer_settings(env, options.hosts_per_member, options.seed, options.data))
 
 
-def _records(config: TrainConfig, policy: Played) -> Iterator[dict[str, Any]]:
+def _records(config: TrainConfig, policy: Played, updates: int) -> Iterator[dict[str, Any]]:
     slots = slots_of(config.env.host)
-    records = episode_records(policy.episodes, slots, first=0, update=config.updates)
+    records = episode_records(policy.episodes, slots, first=0, update=updates)
     for record, accuracy in zip(records, policy.test_accuracy.tolist(), strict=True):
         yield {**record, "test_accuracy": round(accuracy, 4)}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from kasmina_hosts import DigitsFamily
+from kasmina_hosts import DigitsFamily, HostConfig, HostPopulation, Task
 from simic_training.evaluation.hosts import MIN_HOSTS, hosts_on, paired_hosts
 from simic_training.evaluation.unseen_data import breast_cancer, photographs
 from simic_training.growth.config import DIGITS, GrowthConfig
@@ -46,7 +46,7 @@ def transfer_settings(
         data: .npz files to grow networks on too.
 
     Raises:
-        FileNotFoundError, ValueError: a file that cannot be used as data.
+        FileNotFoundError, ValueError: a file that cannot be used as data, or on which such hosts cannot be built.
     """
     for part in LENGTHS:
         epochs = max(1, round(part * config.host.max_epochs))
@@ -64,12 +64,25 @@ def transfer_settings(
         f"What the family of training does not draw: {_describe(moved)}.",
         paired_hosts(moved, max(hosts_per_member, -(-MIN_HOSTS // members)), seed),
     )
-    for task in (breast_cancer(), photographs(), *(read_data(str(path)) for path in data)):
+    shipped = [task for task in (breast_cancer(), photographs()) if fits(task, config.host)]
+    own = [read_data(str(path)) for path in data]
+    for task in own:
+        HostPopulation(task, config.host)
+    for task in (*shipped, *own):
         yield Setting(
             f"Unseen data: {task.name}",
             f"{len(task.train.labels)} samples to train on, of {task.num_classes} classes; hosts as in training.",
             hosts_on(task, config, hosts_per_member, seed),
         )
+
+
+def fits(task: Task, host: HostConfig) -> bool:
+    """Whether such hosts can be built for the task's images."""
+    try:
+        HostPopulation(task, host)
+    except ValueError:
+        return False
+    return True
 
 
 def outside(family: DigitsFamily) -> DigitsFamily:

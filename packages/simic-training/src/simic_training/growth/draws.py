@@ -43,7 +43,8 @@ def draw_groups(
         config: what to draw from.
         num_hosts: at least 1.
         seed: at least 0. Different seeds draw different hosts.
-        held_out: hosts and members of the family that no call without it can draw: what to judge on.
+        held_out: hosts that no call without it can draw: what to judge on. Their tasks may be known from training
+            where a family has few (all ten digits without noise are one).
 
     Raises:
         ValueError: a negative seed or no hosts.

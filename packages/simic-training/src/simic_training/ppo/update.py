@@ -25,7 +25,7 @@ class UpdateStats(NamedTuple):
     """Means over the gradient steps of an update, and how much of the return the value function explained.
 
     `gradient_norm` is that before clipping, and None where no step was taken; `explained_variance` is None where the
-    returns do not vary.
+    returns do not vary. In `approx_kl` the minibatch that ended the update counts too.
     """
 
     actor_loss: float
@@ -89,6 +89,7 @@ def update_policy(
     advantage, value_target = cut(advantage, length), cut(targets.value_target, length)
     losses: list[PPOLoss] = []
     norms: list[Tensor] = []
+    divergences: list[Tensor] = []
     for rows in _minibatches(len(advantage), config, generator):
         part = chunks.select(rows)
         evaluated = evaluate(policy, part, config)
@@ -111,6 +112,7 @@ def update_policy(
             entropy_weight=entropy_weight,
         )
         check_finite(loss=loss.total)
+        divergences.append(loss.approx_kl)
         if loss.approx_kl > config.target_kl:
             losses = losses or [loss]
             break
@@ -125,7 +127,7 @@ def update_policy(
         actor_loss=_mean([loss.actor for loss in losses]),
         critic_loss=_mean([loss.critic for loss in losses]),
         entropy=_mean([loss.entropy for loss in losses]),
-        approx_kl=_mean([loss.approx_kl for loss in losses]),
+        approx_kl=_mean(divergences),
         clip_fraction=_mean([loss.clip_fraction for loss in losses]),
         gradient_norm=_mean(norms) if norms else None,
         explained_variance=explained_variance(trajectory.steps.value, targets.value_target),

@@ -24,8 +24,16 @@ def evaluation_section(records: RunRecords) -> Html:
             tag("p", "Then make this page again.", class_="muted"),
         ]
     else:
-        content = [_shown(each) for each in records.tables]
+        content = [*_outdated(records), *map(_shown, records.tables)]
     return section("evaluation", "Evaluation", *content)
+
+
+def _outdated(records: RunRecords) -> list[Html]:
+    """That the run has gone on since, if it has."""
+    if records.judged == len(records.episodes):
+        return []
+    words = f"These tables judge the policy after {records.judged} episodes; the run has {len(records.episodes)} now."
+    return [tag("p", words, class_="warning"), evaluate_command(records)]
 
 
 def _shown(each: Table) -> Html:

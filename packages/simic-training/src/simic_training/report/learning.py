@@ -59,7 +59,7 @@ def _outcomes(course: Course) -> list[Html]:
                 title="Return per episode, with interval",
                 marks=course.curriculum(),
             ),
-            note="mean over the episodes of an update, 95 % bootstrap interval",
+            note="mean over the episodes of an update, 95 % bootstrap interval given its hosts",
             key=_trend_key(course, "stroke c1"),
             value=written(newest.episode_return.mean, 2),
         ),

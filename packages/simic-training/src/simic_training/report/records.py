@@ -83,6 +83,7 @@ class RunRecords:
         config: its settings.
         updates, episodes: those done so far, in order.
         tables: of the newest evaluation; None before the first one.
+        judged: episodes that the policy of that evaluation had learnt from; None before the first one.
     """
 
     run: RunFolder
@@ -90,6 +91,7 @@ class RunRecords:
     updates: list[Update]
     episodes: list[Episode]
     tables: list[Table] | None
+    judged: int | None
 
     @property
     def finished(self) -> bool:
@@ -103,12 +105,14 @@ def read_run(run: RunFolder) -> RunRecords:
     Raises:
         RunFolderError: a file that is damaged or of another version, naming it and where.
     """
+    tables, judged = _read_evaluation(run)
     return RunRecords(
         run=run,
         config=run.read_config(),
         updates=_read_all(run, METRICS, _update),
         episodes=_read_all(run, EPISODES, _episode),
-        tables=_read_tables(run),
+        tables=tables,
+        judged=judged,
     )
 
 
@@ -124,12 +128,13 @@ def _read_all(run: RunFolder, name: str, parse: Callable[[dict[str, Any]], Recor
     return found
 
 
-def _read_tables(run: RunFolder) -> list[Table] | None:
+def _read_evaluation(run: RunFolder) -> tuple[list[Table], int] | tuple[None, None]:
     if not run.evaluation.exists():
-        return None
+        return None, None
     try:
         content = json.loads(run.evaluation.read_text(encoding="utf-8"))
-        return [table_from_json(each) for each in content["tables"]]
+        judged = int(content["settings"]["trained_episodes"])
+        return [table_from_json(each) for each in content["tables"]], judged
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(
             f"{run.path / EVALUATION} is damaged or of another version: {_words(error)}"

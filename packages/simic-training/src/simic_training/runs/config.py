@@ -21,7 +21,7 @@ class TrainConfig:
         groups: groups of hosts in a batch, each of `env.group_size` hosts that share a task.
         normalize: whether features are shifted and scaled by what was seen before.
         prune_from: fraction of the run before which PRUNE is held back: while nothing has been learnt, pruning
-            undoes growth at random and teaches the policy to wait.
+            undoes growth at random and teaches the policy to wait. At 1 it is never learnt, yet legal afterwards.
         env, ppo: the rest.
 
     Raises:

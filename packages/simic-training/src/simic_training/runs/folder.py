@@ -96,8 +96,10 @@ class RunFolder:
         Raises:
             RunFolderError: there is no such folder, or it holds no run.
         """
-        if not path.is_dir():
+        if not path.exists():
             raise RunFolderError(f"run folder {path} does not exist")
+        if not path.is_dir():
+            raise RunFolderError(f"run folder {path} is a file")
         if not (path / CONFIG).is_file():
             raise RunFolderError(f"{path} is not the folder of a run: it holds no {CONFIG}")
         return cls(path)
@@ -127,10 +129,9 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return []
-        text = path.read_text(encoding="utf-8")
-        lines = text[: text.rfind("\n") + 1].splitlines()
         try:
-            return [dict(json.loads(line)) for line in lines]
+            text = path.read_text(encoding="utf-8")
+            return [dict(json.loads(line)) for line in text[: text.rfind("\n") + 1].splitlines()]
         except (ValueError, TypeError) as error:
             raise RunFolderError(f"{path} is damaged: {error}") from None
 

@@ -34,7 +34,7 @@ def metrics_record(
     Args:
         config: of the run.
         update: counted from 0; it is written counted from 1.
-        rollouts: what the update learnt from.
+        rollouts: what the update learnt from. The interval of the return is over its episodes, given its hosts.
         stats: of the update.
         head_entropy, actions: see `ppo.diagnostics`.
         update_seconds: what it took.
