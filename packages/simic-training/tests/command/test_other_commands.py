@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import tempfile
-import threading
 from collections import namedtuple
 from pathlib import Path
 
@@ -95,9 +94,11 @@ def test_a_signal_ends_an_evaluation_and_leaves_the_old_one(
     (run / "evaluation.json").write_text("{}")
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    def raise_it(stage: str, done: float) -> None:
+        signal.raise_signal(signum)
+
     def interrupted(*arguments: object, **options: object) -> object:
-        threading.Timer(0.2, signal.raise_signal, [signum]).start()
-        return evaluate_run(*arguments, **options)  # type: ignore[arg-type]
+        return evaluate_run(*arguments, **{**options, "on_progress": raise_it})  # type: ignore[arg-type]
 
     monkeypatch.setattr(evaluate_module, "evaluate_run", interrupted)
     try:
