@@ -1,6 +1,7 @@
 """Signals end a run between whole steps."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from signal import raise_signal as send  # to this thread: two sent to the process may arrive as one
 
@@ -36,6 +37,25 @@ def test_shield_holds_the_signal_back_until_its_end() -> None:
     with InterruptGuard() as guard, pytest.raises(Interrupted):
         shielded(guard)
     assert reached == ["the end of the block"]
+
+
+def test_a_signal_that_python_drops_is_not_lost() -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    def worked(guard: InterruptGuard) -> None:
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        Destroyed()
+        sys.unraisablehook = hook
+        reached.append("after the drop")
+        guard.check()
+        reached.append("too far")
+
+    reached: list[str] = []
+    with InterruptGuard() as guard, pytest.raises(Interrupted):
+        worked(guard)
+    assert reached == ["after the drop"]
 
 
 def test_second_signal_takes_the_former_handler() -> None:

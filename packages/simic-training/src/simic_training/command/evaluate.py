@@ -44,12 +44,18 @@ def evaluate_command(
         config = run.read_config()
         chosen = evaluation_options(options, config)
         with ProgressShown(console, "") as shown:
+            stages = StagesShown(shown)
+
+            def tell(stage: str, done: float) -> None:
+                guard.check()
+                stages.update(stage, done)
+
             evaluation = evaluate_run(
                 config,
                 run.checkpoint,
                 chosen,
                 trained_episodes=run.whole_lines() * config.batch,
-                on_progress=StagesShown(shown).update,
+                on_progress=tell,
             )
         with guard.shield():
             written = run.write_json(EVALUATION, evaluation_to_json(evaluation))

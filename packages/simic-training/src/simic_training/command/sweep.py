@@ -46,11 +46,16 @@ def sweep_command(
     folder = new_folder(create_plain, getattr(options, "out", None), parent=SWEEPS)
     with logged(folder, words):
         with ProgressShown(console, "") as shown:
+
+            def tell(done: float) -> None:
+                guard.check()
+                shown.update(done)
+
             table = sweep(
                 config.env,
                 hosts_per_member=hosts,
                 seed=config.seed,
-                on_progress=shown.update,
+                on_progress=tell,
             )
         content = {
             "config": config_to_mapping(config),

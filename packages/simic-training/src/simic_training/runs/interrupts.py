@@ -19,6 +19,9 @@ class InterruptGuard:
 
     Use as a context manager; the former handlers come back at its end. The second signal is left to them, so that
     a program that hangs can still be ended.
+
+    Python drops an exception that is raised while something is being destroyed, and a signal may come right then: what
+    has come is therefore raised again at the end of a shield and by `check`.
     """
 
     def __init__(self) -> None:
@@ -42,14 +45,22 @@ class InterruptGuard:
             yield
         finally:
             self._shielded = False
+        self.check()
+
+    def check(self) -> None:
+        """Let long work that has no shield look now and then.
+
+        Raises:
+            Interrupted: a signal has come.
+        """
         if self._pending is not None:
             raise Interrupted(self._pending)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self._restore()
+        self._pending = signum
         if not self._shielded:
             raise Interrupted(signum)
-        self._pending = signum
 
     def _restore(self) -> None:
         for signum, handler in self._former.items():
