@@ -12,11 +12,11 @@ from tamiyo_policies import PolicyController, WaitController
 
 
 def show_growth(state: TrainingState, config: TrainConfig, console: Console) -> None:
-    """Grow a host that was held out, and print every action that changed it and what became of it."""
+    """Grow a host that was held out by the likeliest actions, and print those that changed it and what became of it."""
     env = config.env
     groups = draw_groups(env, 1, config.seed, held_out=True)
     controller = PolicyController(
-        state.policy, seed=config.seed, rules=env.rules, normalizer=state.normalizer
+        state.policy, deterministic=True, rules=env.rules, normalizer=state.normalizer
     )
     grown = play(controller, groups, rent_rate=env.rent_rate, rules=env.rules)
     bare = play(WaitController(), groups, rent_rate=env.rent_rate, rules=env.rules)
