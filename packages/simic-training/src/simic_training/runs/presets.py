@@ -26,7 +26,7 @@ _SHORT_RUNS: Final[Mapping[str, Any]] = {
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        "quick": {**_SHORT_RUNS, "episodes": 448},
+        "quick": {**_SHORT_RUNS, "episodes": 320},
         "full": {**_SHORT_RUNS, "episodes": 2400},
     }
 )
