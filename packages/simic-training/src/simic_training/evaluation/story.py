@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 
-from leyline_types import BlueprintAction, FactoredAction, FactoredActions, LifecycleOp, SeedStage, SlotConfig
+from leyline_types import BlueprintAction, SeedStage, SlotConfig
 from simic_training.growth.episodes import Episodes
+from simic_training.runs.records import action_events
 
 
 def growth_events(episodes: Episodes, host: int, slot_config: SlotConfig) -> Iterator[str]:
     """One line per action that changed something, for example "epoch  3  GERMINATE r0c1 blueprint=NORM ..."."""
-    for epoch in range(episodes.took_effect.shape[1]):
-        indices = FactoredActions(*(int(head[host, epoch]) for head in episodes.actions))
-        if indices.op != LifecycleOp.WAIT and episodes.took_effect[host, epoch]:
-            yield f"epoch {epoch + 1:>2}  {FactoredAction.from_indices(indices, slot_config).describe()}"
+    for event in action_events(episodes, host, slot_config):
+        if event["took_effect"]:
+            yield f"epoch {event['epoch']:>2}  {event['text']}"
 
 
 def final_slots(episodes: Episodes, host: int, slot_config: SlotConfig) -> Iterator[str]:

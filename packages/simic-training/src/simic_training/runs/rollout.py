@@ -38,7 +38,6 @@ def roll_out(
     ppo: PPOConfig,
     normalizer: FrozenNormalizer | None,
     held_back: Collection[LifecycleOp] = (),
-    chunk_length: int | None = None,
 ) -> Rollout:
     """One episode on each of `num_hosts` fresh hosts, actions sampled from the policy.
 
@@ -52,7 +51,6 @@ def roll_out(
         ppo: for the exploration floors.
         normalizer: of the features, frozen.
         held_back: ops that are treated as illegal although they are not.
-        chunk_length: see `collect`.
     """
     world = GrowthWorld(rent_rate=config.rent_rate, rules=config.rules)
     stopwatch = Stopwatch()
@@ -65,7 +63,6 @@ def roll_out(
         first_carry(hosts, policy),
         world.max_epochs,
         generator=torch.Generator().manual_seed(seed),
-        chunk_length=chunk_length,
         floors=ppo.floors,
         normalizer=normalizer,
         stopwatch=stopwatch,
