@@ -9,11 +9,11 @@ from made_up import TINY
 
 from kasmina_hosts import HostConfig
 from leyline_types import BlueprintAction, LegalityRules
-from simic_training.evaluation.controllers import slots_of
 from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.results import Evaluation, evaluation_from_json, evaluation_to_json
 from simic_training.evaluation.run import evaluate_run
 from simic_training.evaluation.sweep import sweep
+from simic_training.growth.draws import slots_of
 from simic_training.runs.config import TrainConfig
 from simic_training.statistics import Estimate
 from tamiyo_policies import (

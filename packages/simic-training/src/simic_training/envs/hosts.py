@@ -8,11 +8,10 @@ import torch
 from gymnasium.error import ResetNeeded
 from torch import Tensor
 
-from kasmina_hosts import host_slots
-from leyline_types import FactoredActions, Observation, SlotConfig, head_sizes
+from leyline_types import FactoredActions, Observation, head_sizes
 from simic_training.envs.infos import Info, state_info, step_info
 from simic_training.growth.config import GrowthConfig
-from simic_training.growth.draws import HostGroup, draw_groups
+from simic_training.growth.draws import HostGroup, draw_groups, slots_of
 from simic_training.growth.world import GrowthWorld
 from tamiyo_features import extract_features
 from tamiyo_masks import ActionMasks, action_masks
@@ -65,7 +64,7 @@ class LockstepHosts:
     def __init__(self, config: GrowthConfig, num_hosts: int) -> None:
         if num_hosts < 1:
             raise ValueError(f"`num_envs` must be at least 1, not {num_hosts}")
-        self.slot_config = SlotConfig.from_specs(host_slots(config.host.width))
+        self.slot_config = slots_of(config.host)
         self.ended = False
         self._config, self._num_hosts = config, num_hosts
         self._world = GrowthWorld(rent_rate=config.rent_rate, rules=config.rules)

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from kasmina_hosts import HostConfig, host_slots
-from leyline_types import BlueprintAction, Controller, LegalityRules, SlotConfig, Topology
+from kasmina_hosts import HostConfig
+from leyline_types import BlueprintAction, Controller, LegalityRules, Topology
 from simic_training.evaluation.schedules import Schedule, ScheduleController
+from simic_training.growth.draws import slots_of
 from tamiyo_policies import HeuristicController, RandomController, WaitController
 
 NONE: Final = "none"
@@ -28,11 +29,6 @@ PLATEAU_BLUEPRINTS: Final = MappingProxyType(
     {Topology.CNN: BlueprintAction.NORM, Topology.TRANSFORMER: BlueprintAction.MLP_SMALL}
 )
 """What the plateau rule germinates: what pays best of all schedules; for transformers an ordinary layer."""
-
-
-def slots_of(host: HostConfig) -> SlotConfig:
-    """The slots of such hosts."""
-    return SlotConfig.from_specs(host_slots(host.width))
 
 
 def rivals(host: HostConfig, rules: LegalityRules, *, seed: int) -> dict[str, Controller[Tensor, Any]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from simic_training.evaluation.comparisons import GREEDY, POLICY
-from simic_training.evaluation.controllers import slots_of
 from simic_training.evaluation.family import family_tables
 from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.options import EvaluationOptions
@@ -16,6 +15,7 @@ from simic_training.evaluation.results import Evaluation
 from simic_training.evaluation.stages import Controllers, OnProgress, play_budget, play_family, play_transfer
 from simic_training.evaluation.transfer import Setting, transfer_settings
 from simic_training.growth.config import GrowthConfig
+from simic_training.growth.draws import slots_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.records import episode_records
 from simic_training.runs.settings import config_to_mapping

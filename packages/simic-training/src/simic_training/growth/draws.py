@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kasmina_hosts import ArrayTask, HostConfig, Task
+from kasmina_hosts import ArrayTask, HostConfig, Task, host_slots
+from leyline_types import SlotConfig
 from simic_training.growth.config import DIGITS, GrowthConfig
 
 _HALF = 2**62
@@ -102,3 +103,8 @@ def read_data(path: str) -> ArrayTask:
         ValueError: it cannot be used as data.
     """
     return ArrayTask.from_npz(path)
+
+
+def slots_of(host: HostConfig) -> SlotConfig:
+    """The slots of such hosts."""
+    return SlotConfig.from_specs(host_slots(host.width))
