@@ -1,24 +1,14 @@
 """The benchmark tables of the READMEs are what the tool makes from the committed figures."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from bench_table import FIGURES, README_PART, reduce_run, render_tables
+
 ROOT = Path(__file__).parents[1]
 BENCHMARKED = sorted(path.parents[1] for path in ROOT.glob("packages/*/tests/benchmarks"))
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_table", ROOT / "tools" / "bench_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def raw_run() -> dict[str, object]:
@@ -46,10 +36,10 @@ def raw_run() -> dict[str, object]:
     }
 
 
-def test_table_by_hand(tool: ModuleType) -> None:
-    figures = tool.reduce_run(raw_run())
+def test_table_by_hand() -> None:
+    figures = reduce_run(raw_run())
     assert "secret" not in json.dumps(figures)
-    assert tool.render_tables(figures).splitlines() == [
+    assert render_tables(figures).splitlines() == [
         "| Work | loop | ours |",
         "|---|---:|---:|",
         "| 1 x 3 | 2.5 s | 2 ms (1250x) |",
@@ -59,26 +49,35 @@ def test_table_by_hand(tool: ModuleType) -> None:
     ]
 
 
-def test_bytes_and_medians_of_its_own(tool: ModuleType) -> None:
+def test_bytes_and_medians_of_its_own() -> None:
     raw = raw_run()
     for each in raw["benchmarks"]:  # type: ignore[attr-defined]
         each["extra_info"] |= {"paired_s": 4.0} if each["extra_info"]["column"] == "ours" else {}
-    assert tool.render_tables(tool.reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 2.5 s | 4 s (0.62x) |"
+    assert render_tables(reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 2.5 s | 4 s (0.62x) |"
+    for each in raw["benchmarks"]:  # type: ignore[attr-defined]
+        each["extra_info"]["per"] = 2
+        each["stats"]["iqr"] = 0.5
+    assert render_tables(reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 1.25 s | 2 s (0.62x) |"
+    assert {each["iqr_s"] for each in reduce_run(raw)["results"]} == {0.25}
     for each in raw["benchmarks"]:  # type: ignore[attr-defined]
         each["extra_info"]["bytes"] = 2048.0
-    assert tool.render_tables(tool.reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 2 KiB | 2 KiB |"
+    assert render_tables(reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 2 KiB | 2 KiB |"
 
 
-def test_a_readme_gets_its_table_between_the_marks(tool: ModuleType) -> None:
-    text = f"before\n{tool.BEGIN}\nold\n{tool.END}\nafter\n"
-    once = tool.insert_table(text, "new")
-    assert once == tool.insert_table(once, "new") == f"before\n{tool.BEGIN}\n\nnew\n\n{tool.END}\nafter\n"
+def test_a_readme_gets_its_table_between_the_marks() -> None:
+    text = f"before\n{README_PART.begin}\nold\n{README_PART.end}\nafter\n"
+    once = README_PART.insert(text, "new")
+    assert (
+        once
+        == README_PART.insert(once, "new")
+        == f"before\n{README_PART.begin}\n\nnew\n\n{README_PART.end}\nafter\n"
+    )
     with pytest.raises(ValueError, match="has no lines"):
-        tool.insert_table("no marks", "new")
+        README_PART.insert("no marks", "new")
 
 
 @pytest.mark.parametrize("package", BENCHMARKED, ids=lambda path: path.name)
-def test_the_readme_shows_the_committed_figures(tool: ModuleType, package: Path) -> None:
-    figures = json.loads((package / tool.FIGURES).read_text(encoding="utf-8"))
+def test_the_readme_shows_the_committed_figures(package: Path) -> None:
+    figures = json.loads((package / FIGURES).read_text(encoding="utf-8"))
     readme = (package / "README.md").read_text(encoding="utf-8")
-    assert tool.insert_table(readme, tool.render_tables(figures)) == readme
+    assert README_PART.insert(readme, render_tables(figures)) == readme

@@ -9,15 +9,17 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from readme_part import ReadmePart
+
 FIGURES: Final = "benchmarks.json"
-BEGIN: Final = "<!-- table of benchmarks.json, written by tools/bench_table.py -->"
-END: Final = "<!-- end of table -->"
+README_PART: Final = ReadmePart(FIGURES, "bench_table.py")
 
 
 def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
     """What is worth keeping of a run: the machine in words, and each median in seconds.
 
-    A benchmark may bring a median of its own, `paired_s`, for differences that are smaller than the drift of a machine.
+    A benchmark may bring a median of its own, `paired_s`, for differences that are smaller than the drift of a machine,
+    and say `per` how many a call does at once that the table shows one of.
     """
     machine, first = raw["machine_info"], raw["benchmarks"][0]
     processor = machine["cpu"].get("brand_raw", machine["machine"])
@@ -29,14 +31,18 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
                 "table": each["extra_info"]["table"],
                 "row": each["extra_info"]["row"],
                 "column": each["extra_info"]["column"],
-                "median_s": each["extra_info"].get("paired_s", each["stats"]["median"]),
-                "iqr_s": each["stats"]["iqr"],
+                "median_s": each["extra_info"].get("paired_s", each["stats"]["median"]) / _per(each),
+                "iqr_s": each["stats"]["iqr"] / _per(each),
                 "calls": each["stats"]["rounds"] * each["stats"]["iterations"],
                 **({"bytes": each["extra_info"]["bytes"]} if "bytes" in each["extra_info"] else {}),
             }
             for each in raw["benchmarks"]
         ],
     }
+
+
+def _per(benchmark: dict[str, Any]) -> int:
+    return int(benchmark["extra_info"].get("per", 1))
 
 
 def render_tables(figures: dict[str, Any]) -> str:
@@ -70,19 +76,6 @@ def _render(results: list[dict[str, Any]], title: str) -> str:
     return "\n".join(lines)
 
 
-def insert_table(text: str, table: str) -> str:
-    """The README with the table between its marks replaced.
-
-    Raises:
-        ValueError: it has no such marks.
-    """
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the README has no lines {BEGIN!r} and {END!r}")
-    return f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}"
-
-
 def _time(seconds: float) -> str:
     rounded = float(f"{seconds:.3g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
@@ -108,7 +101,7 @@ def main() -> None:
     if options.write:
         (options.package / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         readme = options.package / "README.md"
-        readme.write_text(insert_table(readme.read_text(encoding="utf-8"), table), encoding="utf-8")
+        readme.write_text(README_PART.insert(readme.read_text(encoding="utf-8"), table), encoding="utf-8")
 
 
 if __name__ == "__main__":

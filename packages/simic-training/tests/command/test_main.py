@@ -217,7 +217,7 @@ def test_damaged_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     config.write_text(config.read_text().replace('"groups": 1,', ""))
     for command in (["train", "--resume"], ["evaluate"], ["report"]):
         capsys.readouterr()
-        assert main([*command, str(run)]) == 2
+        assert main([*command, str(run)]) == 1
         printed = capsys.readouterr().err
         assert "config.json cannot be read as the settings of a run: `groups` is missing" in printed
         assert printed.count("\n") == 1

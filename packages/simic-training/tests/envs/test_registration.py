@@ -96,3 +96,18 @@ def test_flat_functions_pass_everything_on() -> None:
     _, _, terminated, truncated, _ = many.step(np.zeros(2, dtype=np.int64))
     assert truncated.all()
     assert not terminated.any()
+
+
+@NAMES
+@pytest.mark.parametrize("held_out", [False, True])
+def test_held_out_hosts_and_those_to_train_on_never_meet(name: str, held_out: bool) -> None:
+    register_envs()
+    one: gymnasium.Env[Any, Any] = gymnasium.make(name, config=SMALL, held_out=held_out)
+    many: gymnasium.vector.VectorEnv[Any, Any, Any]
+    many = gymnasium.make_vec(name, num_envs=3, config=SMALL, held_out=held_out)
+    one.reset(seed=0)
+    many.reset(seed=0)
+    assert isinstance(one.unwrapped, GrowthEnv)
+    assert isinstance(many.unwrapped, GrowthVectorEnv)
+    seeds = [seed for group in (one.unwrapped.group, *many.unwrapped.groups) for seed in group.host_seeds]
+    assert [seed % 2 for seed in seeds] == [int(held_out)] * 4  # even to train on, odd to judge on

@@ -5,21 +5,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from made_up import TINY
 
 from kasmina_hosts import HostConfig
 from leyline_types import BlueprintAction, LegalityRules
+from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.options import EvaluationOptions
+from simic_training.evaluation.play import play
 from simic_training.evaluation.results import Evaluation, evaluation_from_json, evaluation_to_json
 from simic_training.evaluation.run import evaluate_run
 from simic_training.evaluation.sweep import sweep
 from simic_training.growth.draws import slots_of
 from simic_training.runs.config import TrainConfig
 from simic_training.statistics import Estimate
+from tamiyo_features import init_normalizer, update
 from tamiyo_policies import (
     CheckpointError,
     PolicyConfig,
+    PolicyController,
     create_policy,
+    load_checkpoint,
     register_builtin_policies,
     save_policy,
 )
@@ -33,8 +39,12 @@ CONFIG = TrainConfig(episodes=60, groups=4, hidden_dim=16, env=ENV)
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     register_builtin_policies()
     path = tmp_path_factory.mktemp("run") / "policy.safetensors"
-    policy = create_policy(PolicyConfig(policy="lstm", slot_config=slots_of(ENV.host), hidden_dim=16))
-    save_policy(policy, path)
+    slots = slots_of(ENV.host)
+    policy = create_policy(PolicyConfig(policy="lstm", slot_config=slots, hidden_dim=16))
+    with torch.no_grad():  # of strong opinions, so that it matters what it sees
+        policy.network.get_parameter("action_head.weight").mul_(300)
+    seen = torch.rand(64, policy.feature_dim, generator=torch.Generator().manual_seed(0))
+    save_policy(policy, path, normalizer=update(init_normalizer(slots), seen))
     return path
 
 
@@ -116,6 +126,25 @@ def test_sizes_of_static_networks_are_told(evaluation: Evaluation) -> None:
 def test_goes_through_json(evaluation: Evaluation) -> None:
     text = json.dumps(evaluation_to_json(evaluation), allow_nan=False)
     assert evaluation_from_json(json.loads(text)) == evaluation
+
+
+@pytest.mark.parametrize("name", ["policy", "policy-greedy"])
+def test_the_policy_sees_what_it_was_trained_to_see(
+    evaluation: Evaluation, checkpoint: Path, name: str
+) -> None:
+    policy, normalizer = load_checkpoint(checkpoint)
+    assert normalizer is not None
+    groups = paired_hosts(ENV, 8, 0)
+    returns = {}
+    for given in (normalizer, None):
+        controller = PolicyController(
+            policy, deterministic=name == "policy-greedy", seed=0, rules=FEW, normalizer=given
+        )
+        played = play(controller, groups, rent_rate=ENV.rent_rate, rules=FEW)
+        returns[given is not None] = played.episodes.episode_return.tolist()
+    found = [row.episode_return for row in evaluation.hosts if row[:2] == ("family", name)]
+    assert found == pytest.approx(returns[True], abs=1e-3)
+    assert found != pytest.approx(returns[False], abs=1e-3)
 
 
 def test_episodes_of_the_policy(evaluation: Evaluation) -> None:

@@ -8,9 +8,7 @@ import torch
 from made_up import TINY
 from torch import Tensor
 
-from kasmina_hosts import GrownSeed
 from leyline_types import (
-    AlphaAlgorithm,
     BlueprintAction,
     Controller,
     FactoredActions,
@@ -184,23 +182,6 @@ def test_many_controllers_are_played_in_parts(
     assert heard == pytest.approx([step / 12 for step in range(1, 13)])
 
 
-def test_grown_from_the_start(groups: tuple[HostGroup, ...], together: dict[str, Played]) -> None:
-    seed = GrownSeed(BlueprintAction.CONV_LIGHT, AlphaAlgorithm.ADD, 1.0)
-    started: list[Mapping[str, GrownSeed]] = [{"r0c1": seed}, {}, {"r0c0": seed}, {}]
-    waiting = {"before": WaitController(), "static": WaitController(), "after": WaitController()}
-    played = play_all(waiting, groups, rent_rate=0.3, rules=RULES, grown={"static": started})
-    assert played["static"].episodes.grown == tuple(started)
-    assert_same(played["before"], together["none"])
-    assert_same(played["after"], together["none"])
-    alone = play(WaitController(), groups, rent_rate=0.3, rules=RULES, grown=started)
-    assert_same(played["static"], alone)
-
-
-def test_errors_are_named(groups: tuple[HostGroup, ...]) -> None:
-    waiting = {"none": WaitController()}
-    with pytest.raises(ValueError, match="`grown` names nobody, which is no controller"):
-        play_all(waiting, groups, rent_rate=0.3, rules=RULES, grown={"nobody": []})
-    with pytest.raises(ValueError, match="`grown` describes 1 hosts, `groups` 4"):
-        play_all(waiting, groups, rent_rate=0.3, rules=RULES, grown={"none": [{}]})
+def test_no_groups() -> None:
     with pytest.raises(ValueError, match="at least one group"):
-        play_all(waiting, [], rent_rate=0.3, rules=RULES)
+        play_all({"none": WaitController()}, [], rent_rate=0.3, rules=RULES)

@@ -28,7 +28,6 @@ OTHERS: dict[str, Any] = {
     "minibatches": 3,
     "target_kl": 1e-4,
     "least_std": 10.0,
-    "scale_by_host": True,
 }
 REFUSED: dict[str, list[Any]] = {
     "gamma": [-0.1, 1.1, torch.nan],
@@ -46,7 +45,6 @@ REFUSED: dict[str, list[Any]] = {
     "minibatches": [0, -1, 1.5],
     "target_kl": [0.0, -0.1, torch.inf, torch.nan],
     "least_std": [0.0, -0.1, torch.inf, torch.nan],
-    "scale_by_host": [],  # true or false
 }
 NAMES = [field.name for field in fields(PPOConfig)]
 

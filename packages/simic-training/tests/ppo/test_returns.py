@@ -102,17 +102,6 @@ def test_without_counted_steps_or_differences_all_is_0() -> None:
     assert not normalize_advantages(advantage, counted, least_std=0.01).any()
 
 
-def test_hosts_of_their_own_scale_are_normalised_apart() -> None:
-    calm = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    wild = 50 + 100 * torch.randn(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    counted = torch.rand(6, 4, generator=torch.Generator().manual_seed(2)) < 0.7
-    apart = normalize_advantages(torch.cat([calm, wild]), counted, least_std=0.01, together=3)
-    torch.testing.assert_close(apart[:3], normalize_advantages(calm, counted[:3], least_std=0.01))
-    torch.testing.assert_close(apart[3:], normalize_advantages(wild, counted[3:], least_std=0.01))
-    at_once = normalize_advantages(torch.cat([calm, wild]), counted, least_std=0.01)
-    assert at_once[:3][counted[:3]].std() < 0.05 < 0.5 < apart[:3][counted[:3]].std()
-
-
 def test_replicas_cancel_what_their_host_gives_them() -> None:
     own = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [0.0, 4.0]])
     of_host = torch.tensor([[50.0, 9.0], [50.0, 9.0], [-7.0, 1.0], [-7.0, 1.0]])

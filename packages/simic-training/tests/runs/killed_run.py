@@ -10,7 +10,6 @@ time that one takes, or just before it syncs one of the files of an update to th
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 import torch
 from run_settings import LONG
 
-from simic_training.runs.folder import CONFIG, RunFolder
+from simic_training.runs.folder import RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.training import Progress, train
 
@@ -31,8 +30,7 @@ WRITES = 5
 def work(folder: Path, on_progress: Callable[[Progress], None]) -> None:
     """Start the run, or go on with it."""
     torch.set_num_threads(1)
-    if not (folder / CONFIG).exists():  # killed before there was anything to lose
-        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
         RunFolder.create(folder, LONG)
     with InterruptGuard() as guard:
         train(LONG, RunFolder.open_run(folder), guard, on_progress=on_progress, resume=True)

@@ -1,12 +1,16 @@
 """Run folders: never overwritten, refused by name when they are none, files whole or not there."""
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
+from errno import ENOSPC, EROFS
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from simic_training.runs.config import TrainConfig
-from simic_training.runs.folder import RunFolder, RunFolderError
+from simic_training.runs.folder import RunFolder, RunFolderError, RunFolderExistsError, RunStorageError
 
 
 def test_create_and_open(tmp_path: Path, tiny_config: TrainConfig) -> None:
@@ -35,6 +39,40 @@ def test_missing_and_foreign_folders(tmp_path: Path) -> None:
         RunFolder.open_run(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match=r"it holds no config\.json"):
         RunFolder.open_run(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["states", "config.json.draft", "run"])
+@pytest.mark.parametrize("code", [ENOSPC, EROFS])
+def test_a_folder_that_the_disk_does_not_take_leaves_nothing(
+    tmp_path: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, place: str, code: int
+) -> None:
+    def failing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Path, *arguments: Any, **options: Any) -> Any:
+            if place in {path.name, *(getattr(each, "name", None) for each in arguments)}:
+                raise OSError(code, os.strerror(code), str(path))
+            return original(path, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for name in ("mkdir", "write_text", "rename"):
+            patched.setattr(Path, name, failing(getattr(Path, name)))
+        with pytest.raises(RunStorageError, match=f"run cannot be written: {os.strerror(code)}"):
+            RunFolder.create(tmp_path / "run", tiny_config)
+    assert list(tmp_path.iterdir()) == []
+    assert RunFolder.create(tmp_path / "run", tiny_config).read_config() == tiny_config
+
+
+def test_of_two_who_make_a_folder_at_once_the_second_is_refused(
+    tmp_path: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = RunFolder.create(tmp_path / "run", tiny_config)
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # it looked before the first was there
+    with pytest.raises(RunFolderExistsError, match="never overwrites another"):
+        RunFolder.create(tmp_path / "run", replace(tiny_config, seed=1))
+    monkeypatch.undo()
+    assert first.read_config() == tiny_config
+    assert list(tmp_path.iterdir()) == [first.path]
 
 
 @pytest.mark.parametrize(

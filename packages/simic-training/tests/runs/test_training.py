@@ -1,16 +1,21 @@
 """What a run writes down is what happened."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from run_settings import TINY
 
 from leyline_types import HEAD_NAMES, LifecycleOp
+from simic_training.ppo.update import UpdateStats, update_policy
+from simic_training.runs import training
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
-from simic_training.runs.rollout import Rollout
+from simic_training.runs.rollout import Rollout, roll_out
 from simic_training.runs.training import Progress, fresh_state, learn, roll_out_group, train
+from tamiyo_features import freeze, update
 from tamiyo_policies import load_controller
 
 
@@ -89,6 +94,43 @@ def test_an_update_moves_policy_and_normaliser(first_rollouts: list[Rollout]) ->
     assert after.update == record["update"] == 1
     assert after.normalizer is not None
     assert any(not torch.equal(tensor, before[name]) for name, tensor in after.policy.state_dict().items())
+
+
+def test_settings_reach_what_they_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = replace(TINY.env, group_size=4, replicas=0)
+    ppo = replace(
+        TINY.ppo, entropy_start=0.1, entropy_end=0.0, learning_rate=1e-3, learning_rate_end=0.0, op_floor=0.2
+    )
+    config = replace(TINY, env=env, ppo=ppo, groups=1, episodes=16, prune_from=0.5)
+    rollouts: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
+
+    def noting_roll_out(*arguments: Any, **options: Any) -> Rollout:
+        rolled = roll_out(*arguments, **options)
+        rollouts.append({**options, "seed": arguments[3], "trajectory": rolled.trajectory})
+        return rolled
+
+    def noting_update(policy: Any, optimizer: Any, *arguments: Any, **options: Any) -> UpdateStats:
+        updates.append({**options, "lr": optimizer.param_groups[0]["lr"]})
+        return update_policy(policy, optimizer, *arguments, **options)
+
+    monkeypatch.setattr(training, "roll_out", noting_roll_out)
+    monkeypatch.setattr(training, "update_policy", noting_update)
+    with InterruptGuard() as guard:
+        train(config, RunFolder.create(tmp_path / "run", config), guard, on_progress=lambda progress: None)
+
+    assert [tuple(each["held_back"]) for each in rollouts] == [(LifecycleOp.PRUNE,)] * 2 + [()] * 2
+    assert [each["ppo"].floors for each in rollouts] == [{"op": 0.2}] * 4
+    assert len({each["seed"] for each in rollouts}) == 4
+    assert [each["entropy_weight"] for each in updates] == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert [each["lr"] for each in updates] == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
+    assert [each["replicas"] for each in updates] == [4] * 4
+    expected = fresh_state(config).normalizer
+    for each in rollouts:  # what a rollout is given has learnt from all before it, and from nothing since
+        assert expected is not None
+        assert all(map(torch.equal, each["normalizer"], freeze(expected)))
+        expected = update(expected, each["trajectory"].steps.observed.flatten(0, 1))
+    assert not torch.equal(rollouts[-1]["normalizer"].mean, rollouts[0]["normalizer"].mean)
 
 
 def test_the_run_folder_is_a_controller(run: RunFolder) -> None:

@@ -58,7 +58,7 @@ def evaluate_command(
                 on_progress=tell,
             )
         with guard.shield():
-            written = run.write_json(EVALUATION, evaluation_to_json(evaluation))
+            written = run.write_json(EVALUATION, evaluation_to_json(evaluation), indent=None)
         for table in evaluation.tables:
             show_table(console, table)
         say(console, f"Written to {written}")

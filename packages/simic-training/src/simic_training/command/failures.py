@@ -5,7 +5,7 @@ from typing import Final
 from kasmina_hosts import DivergedHostError
 from simic_training.command.parsing import USAGE_ERROR, UsageError
 from simic_training.ppo.finite import NonFiniteLossError
-from simic_training.runs.folder import RunFolder, RunFolderError
+from simic_training.runs.folder import RunFolder, RunFolderError, RunStorageError
 from simic_training.runs.settings import ConfigError
 from tamiyo_policies import CheckpointError
 
@@ -43,7 +43,8 @@ def is_expected(error: Exception) -> bool:
 
 def exit_code(error: Exception) -> int:
     """2 for wrong usage, 1 for everything else."""
-    return USAGE_ERROR if isinstance(cause_of(error), _USAGE) else FAILURE
+    cause = cause_of(error)
+    return USAGE_ERROR if isinstance(cause, _USAGE) and not isinstance(cause, RunStorageError) else FAILURE
 
 
 def failure_line(error: Exception) -> str:

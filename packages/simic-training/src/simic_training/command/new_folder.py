@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from simic_training.runs.folder import RunFolder, RunFolderError, RunFolderExistsError
+from simic_training.runs.folder import RunFolder, RunFolderError, RunFolderExistsError, RunStorageError
 
 
 def new_folder(create: Callable[[Path], RunFolder], path: Path | None, *, parent: Path) -> RunFolder:
@@ -41,5 +41,6 @@ def create_plain(path: Path) -> RunFolder:
     except FileExistsError:
         raise RunFolderExistsError(f"folder {path} exists; nothing is ever overwritten") from None
     except OSError as error:
-        raise RunFolderError(f"folder {path} cannot be written: {error.strerror}") from None
+        kind = RunFolderError if isinstance(error, NotADirectoryError) else RunStorageError
+        raise kind(f"folder {path} cannot be written: {error.strerror}") from None
     return RunFolder(path)

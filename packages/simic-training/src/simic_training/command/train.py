@@ -122,7 +122,6 @@ def _train(
             say(console, f"Stopped after update {done}/{config.updates}; {_resuming(run)}")
             raise
     if news.updates:
-        news.summarize()
         show_growth(state, config, console)
     else:
         say(

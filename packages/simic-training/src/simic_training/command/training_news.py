@@ -1,4 +1,4 @@
-"""What a training run says about itself while it runs, and about its returns at the end."""
+"""What a training run says about itself while it runs."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -20,7 +20,7 @@ class TrainingNews:
 
     def __init__(self, console: Console) -> None:
         self._console, self._shown = console, ProgressShown(console, "update")
-        self._returns: list[float] = []
+        self._updates = 0
 
     def __enter__(self) -> Self:
         self._shown.__enter__()
@@ -34,24 +34,16 @@ class TrainingNews:
     @property
     def updates(self) -> int:
         """Updates that were told of."""
-        return len(self._returns)
+        return self._updates
 
     def tell(self, progress: Progress) -> None:
         """Show an update."""
-        if not self._returns:
+        if not self._updates:
             self._shown.begin(progress.updates_done - 1)
         record = cast(Mapping[str, Any], progress.record)
-        self._returns.append(record["return"]["mean"])
+        self._updates += 1
         news = (
-            f"return {self._returns[-1]:.2f}, {record['val_accuracy']:.1f} %, "
+            f"return {record['return']['mean']:.2f}, {record['val_accuracy']:.1f} %, "
             f"size {record['size']:.2f}, {record['steps_per_second']:.0f} steps/s"
         )
         self._shown.update(progress.updates_done, progress.config.updates, news)
-
-    def summarize(self) -> None:
-        """Print what became of the returns, from the first to the last tenth of what was told."""
-        tenth = max(1, len(self._returns) // 10)
-        first, last = sum(self._returns[:tenth]) / tenth, sum(self._returns[-tenth:]) / tenth
-        self._console.print(
-            f"Return per episode: {first:.2f} in the first tenth of these updates, {last:.2f} in the last"
-        )

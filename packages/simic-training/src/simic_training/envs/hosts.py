@@ -56,17 +56,18 @@ class LockstepHosts:
     Args:
         config: what is drawn, and what growing pays.
         num_hosts: at least 1.
+        held_out: whether hosts are those to judge on, see `draw_groups`.
 
     Raises:
         ValueError: no hosts.
     """
 
-    def __init__(self, config: GrowthConfig, num_hosts: int) -> None:
+    def __init__(self, config: GrowthConfig, num_hosts: int, *, held_out: bool) -> None:
         if num_hosts < 1:
             raise ValueError(f"`num_envs` must be at least 1, not {num_hosts}")
         self.slot_config = slots_of(config.host)
         self.ended = False
-        self._config, self._num_hosts = config, num_hosts
+        self._config, self._num_hosts, self._held_out = config, num_hosts, held_out
         self._world = GrowthWorld(rent_rate=config.rent_rate, rules=config.rules)
         self._state: HostState | None = None
 
@@ -92,7 +93,7 @@ class LockstepHosts:
             FileNotFoundError, ValueError: `config.data` cannot be read as data.
         """
         seed = int(rng.integers(np.iinfo(np.int64).max))
-        self._world.reset(draw_groups(self._config, self._num_hosts, seed))
+        self._world.reset(draw_groups(self._config, self._num_hosts, seed, held_out=self._held_out))
         self.ended = False
         return self._look({})
 

@@ -36,12 +36,19 @@ def flat_growth_env(
     config: GrowthConfig = GrowthConfig(),  # noqa: B008  (frozen)
     *,
     truncate: bool = False,
+    held_out: bool = False,
     mask_in_observation: bool = False,
     render_mode: str | None = None,
 ) -> FlattenAction:
     """A `GrowthEnv` in `FlattenAction`; arguments and errors as there."""
     return FlattenAction(
-        GrowthEnv(config, truncate=truncate, mask_in_observation=mask_in_observation, render_mode=render_mode)
+        GrowthEnv(
+            config,
+            truncate=truncate,
+            held_out=held_out,
+            mask_in_observation=mask_in_observation,
+            render_mode=render_mode,
+        )
     )
 
 
@@ -51,6 +58,7 @@ def flat_growth_vector_env(
     *,
     autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     truncate: bool = False,
+    held_out: bool = False,
     mask_in_observation: bool = False,
     render_mode: str | None = None,
 ) -> FlattenVectorAction:
@@ -61,6 +69,7 @@ def flat_growth_vector_env(
             config,
             autoreset_mode=autoreset_mode,
             truncate=truncate,
+            held_out=held_out,
             mask_in_observation=mask_in_observation,
             render_mode=render_mode,
         )

@@ -34,6 +34,7 @@ class GrowthEnv(gymnasium.Env[EnvObservation, Array]):
     Args:
         config: what is drawn, and what growing pays.
         truncate: the last epoch truncates the episode and does not terminate it.
+        held_out: draw hosts to judge on, which are never drawn without it, see `draw_groups`.
         mask_in_observation: whether observations are dicts of "features" and "action_mask".
         render_mode: "ansi" for `render`, or None.
 
@@ -48,11 +49,12 @@ class GrowthEnv(gymnasium.Env[EnvObservation, Array]):
         config: GrowthConfig = GrowthConfig(),  # noqa: B008  (frozen)
         *,
         truncate: bool = False,
+        held_out: bool = False,
         mask_in_observation: bool = False,
         render_mode: str | None = None,
     ) -> None:
         check_render_mode(render_mode)
-        self._hosts = LockstepHosts(config, 1)
+        self._hosts = LockstepHosts(config, 1, held_out=held_out)
         self._truncate, self._show_mask = truncate, mask_in_observation
         self.config, self.slot_config, self.render_mode = config, self._hosts.slot_config, render_mode
         self.action_space = factored_action_space(self.slot_config)

@@ -52,6 +52,7 @@ class GrowthVectorEnv(VectorEnv[EnvObservation, Array, Array]):
             and the end in info["final_obs"] and info["final_info"]. NEXT_STEP: the next step ignores its actions and
             begins an episode. DISABLED: a call of `reset` is due.
         truncate: the last epoch truncates the episode and does not terminate it, for learners that should look beyond.
+        held_out: draw hosts to judge on, which are never drawn without it, see `draw_groups`.
         mask_in_observation: whether observations hold the mask.
         render_mode: "ansi" for `render`, or None.
 
@@ -66,11 +67,12 @@ class GrowthVectorEnv(VectorEnv[EnvObservation, Array, Array]):
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         truncate: bool = False,
+        held_out: bool = False,
         mask_in_observation: bool = False,
         render_mode: str | None = None,
     ) -> None:
         check_render_mode(render_mode)
-        self._hosts = LockstepHosts(config, num_envs)
+        self._hosts = LockstepHosts(config, num_envs, held_out=held_out)
         self._truncate, self._show_mask = truncate, mask_in_observation
         self.config, self.slot_config = config, self._hosts.slot_config
         self.num_envs, self.render_mode = num_envs, render_mode

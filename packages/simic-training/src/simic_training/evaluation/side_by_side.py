@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from kasmina_hosts import GrownSeed
 from leyline_types import (
     Controller,
     FactoredActions,
@@ -34,7 +33,6 @@ def play_all(
     *,
     rent_rate: float,
     rules: LegalityRules,
-    grown: Mapping[str, Sequence[Mapping[str, GrownSeed]]] | None = None,
     on_progress: Callable[[float], None] = no_progress,
 ) -> dict[str, Played]:
     """One episode of every controller on each host of the groups: for each what `play` gives, up to rounding.
@@ -43,25 +41,18 @@ def play_all(
         controllers: by name. Each sees its own hosts alone, in the order of `groups`, as if it played alone.
         groups: the hosts.
         rent_rate, rules: see `GrowthWorld`.
-        grown: for some of the controllers, the seeds that each host holds from the start.
         on_progress: told after every epoch which part of the work is done, up to 1.
 
     Raises:
-        ValueError: no groups, groups that cannot stand side by side, or `grown` names no controller or is of another
-            length.
+        ValueError: no groups, or groups that cannot stand side by side.
     """
-    grown = {} if grown is None else grown
-    if unknown := sorted(grown.keys() - controllers.keys()):
-        raise ValueError(f"`grown` names {', '.join(unknown)}, which is no controller that is played")
     names = list(controllers)
     at_once = max(1, POPULATION // max((len(group.host_seeds) for group in groups), default=1))
     parts = [names[first : first + at_once] for first in range(0, len(names), at_once)]
     played: dict[str, Played] = {}
     for index, part in enumerate(parts):
         reporter = partial(_part_done, on_progress, index, len(parts))
-        played |= _play_part(
-            {name: controllers[name] for name in part}, groups, rent_rate, rules, grown, reporter
-        )
+        played |= _play_part({name: controllers[name] for name in part}, groups, rent_rate, rules, reporter)
     return played
 
 
@@ -108,22 +99,15 @@ def _play_part(
     groups: Sequence[HostGroup],
     rent_rate: float,
     rules: LegalityRules,
-    grown: Mapping[str, Sequence[Mapping[str, GrownSeed]]],
     on_progress: Callable[[float], None],
 ) -> dict[str, Played]:
     copies = [group._replace(host_seeds=group.host_seeds * len(controllers)) for group in groups]
     rows = rows_of_copies([len(group.host_seeds) for group in groups], len(controllers))
-    started: Sequence[Mapping[str, GrownSeed]] | None = None
-    if grown.keys() & controllers.keys():
-        started = _place(
-            [grown.get(name, [{}] * len(mine)) for name, mine in zip(controllers, rows, strict=True)], rows
-        )
     together = play(
         SideBySide(list(controllers.values()), rows),
         copies,
         rent_rate=rent_rate,
         rules=rules,
-        grown=started,
         on_progress=on_progress,
     )
     return {name: take_hosts(together, mine, groups) for name, mine in zip(controllers, rows, strict=True)}
@@ -141,17 +125,6 @@ def rows_of_copies(sizes: Sequence[int], copies: int) -> list[Rows]:
             copy.extend(range(first, first + size))
             first += size
     return [torch.tensor(copy) for copy in rows]
-
-
-def _place(
-    grown: Sequence[Sequence[Mapping[str, GrownSeed]]], rows: Sequence[Rows]
-) -> list[Mapping[str, GrownSeed]]:
-    placed: dict[int, Mapping[str, GrownSeed]] = {}
-    for hosts, mine in zip(grown, rows, strict=True):
-        if len(hosts) != len(mine):
-            raise ValueError(f"`grown` describes {len(hosts)} hosts, `groups` {len(mine)}")
-        placed |= dict(zip(mine.tolist(), hosts, strict=True))
-    return [placed[row] for row in range(len(placed))]
 
 
 def take_rows(observation: Observation[Tensor], rows: Rows) -> Observation[Tensor]:

@@ -29,8 +29,6 @@ class PPOConfig:
         minibatches: parts that a pass is cut into.
         target_kl: nats; a minibatch beyond it ends the update before its gradient step.
         least_std: floor of the standard deviation that advantages are divided by.
-        scale_by_host: whether that deviation is one for each host's replicas instead of one for the batch; makes no
-            difference without replicas.
 
     Raises:
         ValueError: a field outside its range.
@@ -51,7 +49,6 @@ class PPOConfig:
     minibatches: int = 4
     target_kl: float = 0.015
     least_std: float = 0.01
-    scale_by_host: bool = False
 
     def __post_init__(self) -> None:
         for name in ("gamma", "lam"):

@@ -83,28 +83,16 @@ def against_replicas(advantage: Float[Tensor, "env time"], replicas: int) -> Flo
 
 
 def normalize_advantages(
-    advantage: Float[Tensor, "env time"],
-    counted: Bool[Tensor, "env time"],
-    *,
-    least_std: float,
-    together: int | None = None,
+    advantage: Float[Tensor, "env time"], counted: Bool[Tensor, "env time"], *, least_std: float
 ) -> Float[Tensor, "env time"]:
     """Advantages with mean 0 and standard deviation 1 over the counted steps, and 0 elsewhere.
-
-    Taken for each host by itself (`together` being its replicas), hosts that end well or badly by chance do not drown
-    those on which choices tell, as in group-relative policy optimisation: Shao et al., DeepSeekMath,
-    https://arxiv.org/abs/2402.03300, section 4.1.
 
     Args:
         advantage: of every step.
         counted: the steps that will be learnt from.
         least_std: floor of the deviation divided by, so that a batch without differences is not blown up into noise.
-        together: environments in a row that share mean and deviation, a divisor of all; None for all.
     """
-    rows = len(advantage) if together is None else together
-    values = torch.where(counted, advantage, 0.0).reshape(-1, rows * advantage.shape[1])
-    chosen = counted.reshape(values.shape)
-    count = chosen.sum(1, keepdim=True).clamp(min=1)
-    centred = torch.where(chosen, values - values.sum(1, keepdim=True) / count, 0.0)
-    std = (centred.square().sum(1, keepdim=True) / count).sqrt().clamp(min=least_std)
-    return (centred / std).reshape(advantage.shape)
+    count = counted.sum().clamp(min=1)
+    centred = torch.where(counted, advantage - torch.where(counted, advantage, 0.0).sum() / count, 0.0)
+    std = (centred.square().sum() / count).sqrt().clamp(min=least_std)
+    return centred / std

@@ -83,7 +83,6 @@ def update_policy(
         against_replicas(targets.advantage, replicas),
         trajectory.steps.free,
         least_std=config.least_std,
-        together=replicas if config.scale_by_host and replicas > 1 else None,
     )
     length, chunks = trajectory.chunk_length, in_chunks(trajectory)
     advantage, value_target = cut(advantage, length), cut(targets.value_target, length)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from leyline_types import LifecycleOp, SeedStage
 from simic_training.evaluation.tables import Table, table_from_json
 from simic_training.runs.config import TrainConfig
-from simic_training.runs.folder import EPISODES, EVALUATION, METRICS, RunFolder, RunFolderError
+from simic_training.runs.folder import EPISODES, EVALUATION, METRICS, RunFolder, RunStorageError
 from simic_training.statistics import Estimate
 
 RecordT = TypeVar("RecordT")
@@ -103,7 +103,7 @@ def read_run(run: RunFolder) -> RunRecords:
     """Everything about a run.
 
     Raises:
-        RunFolderError: a file that is damaged or of another version, naming it and where.
+        RunStorageError: a file that is damaged or of another version, naming it and where.
     """
     tables, judged = _read_evaluation(run)
     return RunRecords(
@@ -122,7 +122,7 @@ def _read_all(run: RunFolder, name: str, parse: Callable[[dict[str, Any]], Recor
         try:
             found.append(parse(line))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunFolderError(
+            raise RunStorageError(
                 f"{run.path / name} is damaged or of another version: line {number}: {_words(error)}"
             ) from None
     return found
@@ -136,7 +136,7 @@ def _read_evaluation(run: RunFolder) -> tuple[list[Table], int] | tuple[None, No
         judged = int(content["settings"]["trained_episodes"])
         return [table_from_json(each) for each in content["tables"]], judged
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunFolderError(
+        raise RunStorageError(
             f"{run.path / EVALUATION} is damaged or of another version: {_words(error)}"
         ) from None
 

@@ -4,7 +4,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from errno import EEXIST, ENOTEMPTY
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Final
 
 from simic_training.runs.config import TrainConfig
@@ -27,6 +29,10 @@ class RunFolderError(ValueError):
 
 class RunFolderExistsError(RunFolderError):
     """What was to be made is there already."""
+
+
+class RunStorageError(RunFolderError):
+    """A run folder whose files are damaged, or that the disk does not let anybody write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +78,28 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
-        """A new folder with its settings written.
+        """A new folder with its settings written. It appears with all of them or, whatever happens, not at all.
 
         Raises:
             RunFolderExistsError: the path exists already.
-            RunFolderError: it cannot be written.
+            RunFolderError: the path leads through a file. RunStorageError: it cannot be written.
         """
+        exists = RunFolderExistsError(f"run folder {path} exists; a run never overwrites another")
+        if path.exists():
+            raise exists
+        draft = cls(path.with_name(f".{path.name}.{os.getpid()}"))
         try:
-            path.mkdir(parents=True)
-            run = cls(path)
-            run.states.mkdir()
-            run.write_json(CONFIG, config_to_mapping(config))
-        except FileExistsError:
-            raise RunFolderExistsError(f"run folder {path} exists; a run never overwrites another") from None
+            draft.states.mkdir(parents=True)
+            draft.write_json(CONFIG, config_to_mapping(config))
+            draft.path.rename(path)
         except OSError as error:
-            raise RunFolderError(f"run folder {path} cannot be written: {error.strerror}") from None
-        return run
+            if error.errno in (ENOTEMPTY, EEXIST):  # made by another process in the meantime
+                raise exists from None
+            kind = RunFolderError if isinstance(error, NotADirectoryError) else RunStorageError
+            raise kind(f"run folder {path} cannot be written: {error.strerror}") from None
+        finally:
+            rmtree(draft.path, ignore_errors=True)
+        return cls(path)
 
     @classmethod
     def open_run(cls, path: Path) -> "RunFolder":
@@ -108,13 +120,13 @@ class RunFolder:
         """The settings of the run.
 
         Raises:
-            RunFolderError: the file is damaged or of another version.
+            RunStorageError: the file is damaged or of another version.
         """
         try:
             content = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
             return config_from_mapping(content, complete=True)
         except (OSError, ValueError, ConfigError) as error:
-            raise RunFolderError(
+            raise RunStorageError(
                 f"{self.path / CONFIG} cannot be read as the settings of a run: {error}"
             ) from None
 
@@ -124,7 +136,7 @@ class RunFolder:
         A last line that was not written to its end is left out.
 
         Raises:
-            RunFolderError: a line that is no JSON object.
+            RunStorageError: a line that is no JSON object.
         """
         path = self.path / name
         if not path.exists():
@@ -133,7 +145,7 @@ class RunFolder:
             text = path.read_text(encoding="utf-8")
             return [dict(json.loads(line)) for line in text[: text.rfind("\n") + 1].splitlines()]
         except (ValueError, TypeError) as error:
-            raise RunFolderError(f"{path} is damaged: {error}") from None
+            raise RunStorageError(f"{path} is damaged: {error}") from None
 
     def whole_lines(self, name: str = METRICS) -> int:
         """Lines of a file that were written to their end; of the metrics: updates done."""
@@ -157,16 +169,16 @@ class RunFolder:
         """Take off what was written after the first `length` bytes.
 
         Raises:
-            RunFolderError: the file is shorter than that.
+            RunStorageError: the file is shorter than that.
         """
         if (found := self.length(name)) < length:
-            raise RunFolderError(f"{self.path / name} has {found} bytes, the run had written {length}")
+            raise RunStorageError(f"{self.path / name} has {found} bytes, the run had written {length}")
         if found > length:
             os.truncate(self.path / name, length)
 
-    def write_json(self, name: str, content: object) -> Path:
-        """Write a file whole, in place of an older one."""
-        return self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    def write_json(self, name: str, content: object, *, indent: int | None = 2) -> Path:
+        """Write a file whole, in place of an older one; without `indent` on one line, for what is long."""
+        return self.write_text(name, json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file whole, in place of an older one."""

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from simic_training.runs.folder import EPISODES, METRICS, RunFolder, RunFolderError
+from simic_training.runs.folder import EPISODES, METRICS, RunFolder, RunStorageError
 from tamiyo_features import NormalizerError, NormalizerState, normalizer_from_tensors, normalizer_to_tensors
 from tamiyo_policies import PolicyBundle, PolicyInputError
 
@@ -39,7 +39,7 @@ class TrainingState(NamedTuple):
     update: int
 
 
-class DamagedStateError(RunFolderError):
+class DamagedStateError(RunStorageError):
     """A file that holds no state, or one of another run."""
 
 
@@ -93,7 +93,7 @@ def load_newest(run: RunFolder, fresh: TrainingState) -> TrainingState:
         fresh: a state of the run's settings before its first update.
 
     Raises:
-        RunFolderError: there are states and none can be read, or the logs are shorter than when it was written.
+        RunStorageError: there are states and none can be read, or the logs are shorter than when it was written.
     """
     files = state_files(run)
     for path in files:
@@ -107,7 +107,7 @@ def load_newest(run: RunFolder, fresh: TrainingState) -> TrainingState:
             run.cut(name, length)
         return state
     if files:
-        raise RunFolderError(f"{run.path} cannot go on: none of its {len(files)} states can be read")
+        raise RunStorageError(f"{run.path} cannot go on: none of its {len(files)} states can be read")
     for name in (METRICS, EPISODES):
         run.cut(name, 0)
     return fresh
