@@ -85,10 +85,9 @@ def render_readme(evaluations: Mapping[int, Evaluation]) -> str:
     """What the README shows: the bar for all seeds, and the rivals beside the first one's policy."""
     first_seed, first = next(iter(evaluations.items()))
     pages = ", ".join(f"[seed {seed}]({RESULTS}/seed-{seed}.md)" for seed in evaluations)
-    tables = [table_to_markdown(bar_of_all(evaluations))]
-    tables += [table_to_markdown(first.table(title)) for title in SHOWN]
-    tables[1] = f"The policy of seed {first_seed}:\n\n{tables[1]}"
-    return "\n".join([*tables, f"All tables: {pages}."])
+    shown = [table_to_markdown(first.table(title)) for title in SHOWN]
+    bar = table_to_markdown(bar_of_all(evaluations))
+    return "\n".join([bar, f"The policy of seed {first_seed}:\n", *shown, f"All tables: {pages}."])
 
 
 def render_page(seed: int, evaluation: Evaluation) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from simic_training.runs.folder import RunFolder, RunFolderError, RunFolderExistsError, RunStorageError
+from simic_training.runs.folder import RunFolder, RunFolderExistsError, cannot_write
 
 
 def new_folder(create: Callable[[Path], RunFolder], path: Path | None, *, parent: Path) -> RunFolder:
@@ -41,6 +41,5 @@ def create_plain(path: Path) -> RunFolder:
     except FileExistsError:
         raise RunFolderExistsError(f"folder {path} exists; nothing is ever overwritten") from None
     except OSError as error:
-        kind = RunFolderError if isinstance(error, NotADirectoryError) else RunStorageError
-        raise kind(f"folder {path} cannot be written: {error.strerror}") from None
+        raise cannot_write(f"folder {path}", error) from None
     return RunFolder(path)

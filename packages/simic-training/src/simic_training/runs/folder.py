@@ -35,6 +35,12 @@ class RunStorageError(RunFolderError):
     """A run folder whose files are damaged, or that the disk does not let anybody write."""
 
 
+def cannot_write(folder: str, error: OSError) -> RunFolderError:
+    """What is raised where a folder, told in words, cannot be made: a `RunStorageError` unless its path is no path."""
+    kind = RunFolderError if isinstance(error, NotADirectoryError) else RunStorageError
+    return kind(f"{folder} cannot be written: {error.strerror}")
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Paths of a run. Make one with `create`, or find one with `open_run`."""
@@ -95,8 +101,7 @@ class RunFolder:
         except OSError as error:
             if error.errno in (ENOTEMPTY, EEXIST):  # made by another process in the meantime
                 raise exists from None
-            kind = RunFolderError if isinstance(error, NotADirectoryError) else RunStorageError
-            raise kind(f"run folder {path} cannot be written: {error.strerror}") from None
+            raise cannot_write(f"run folder {path}", error) from None
         finally:
             rmtree(draft.path, ignore_errors=True)
         return cls(path)
