@@ -7,7 +7,7 @@ from simic_training.evaluation.bar import bar_table
 from simic_training.evaluation.comparisons import controllers_table, kinds_table, lead, static_table
 from simic_training.evaluation.family import FamilyOutcomes, family_tables, with_best
 from simic_training.evaluation.outcomes import Outcomes
-from simic_training.evaluation.sweep import by_return, schedules_table
+from simic_training.evaluation.sweep import by_return, schedules_by_kind_table, schedules_table
 from simic_training.statistics import Estimate
 
 HOSTS = [
@@ -120,6 +120,33 @@ def test_schedules_come_best_first() -> None:
     assert len(schedules_table(SCHEDULES).columns) == 5
 
 
+def test_what_telling_kinds_apart_could_be_worth() -> None:
+    table = schedules_by_kind_table(SCHEDULES, POLICY)
+    assert [column.name for column in table.columns] == [
+        "best schedule",
+        "leads cheap by",
+        "policy leads cheap by",
+    ]
+    assert table.rows == {
+        "2 classes": ("cheap", None, Estimate(-1.0, -1.0, -1.0)),
+        "10 classes": ("dear", Estimate(3.0, 3.0, 3.0), Estimate(1.0, 1.0, 1.0)),
+        "all kinds": ("the best of each", Estimate(1.5, 0.0, 3.0), Estimate(0.0, -1.0, 1.0)),
+    }
+
+
+def test_hosts_of_kinds_may_stand_in_any_order() -> None:
+    """Pairs are of one host, although those of a kind are put together."""
+    mixed = [HOSTS[2], HOSTS[0], HOSTS[3], HOSTS[1]]
+    schedules = {
+        "dear": make_outcomes([0.0] * 4, [8.0, 1.0, 6.0, 3.0], hosts=mixed),
+        "cheap": make_outcomes([0.0] * 4, [5.0, 5.0, 3.0, 7.0], hosts=mixed),
+    }
+    policy = make_outcomes([0.0] * 4, [6.0, 6.0, 4.0, 8.0], hosts=mixed)
+    rows = schedules_by_kind_table(schedules, policy).rows
+    assert list(rows) == ["10 classes", "2 classes", "all kinds"]
+    assert rows["all kinds"][1:] == (Estimate(1.5, 0.0, 3.0), Estimate(1.0, 1.0, 1.0))
+
+
 def test_the_best_schedules_for_these_hosts_join_the_table() -> None:
     assert list(with_best(OTHERS, SCHEDULES))[-2:] == [
         "schedule of best return, cheap",
@@ -158,6 +185,7 @@ def test_tables_of_the_family() -> None:
         "Equal final parameters (4 hosts)",
         "Equal final parameters, hard tasks: 10 classes (2 hosts)",
         "Fixed schedules (4 hosts)",
+        "Fixed schedules, by kind of task",
     ]
 
 

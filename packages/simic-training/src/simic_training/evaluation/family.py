@@ -13,7 +13,7 @@ from simic_training.evaluation.comparisons import (
 from simic_training.evaluation.controllers import HEURISTIC, NONE, RANDOM
 from simic_training.evaluation.outcomes import Outcomes
 from simic_training.evaluation.results import HostRow, host_rows
-from simic_training.evaluation.sweep import by_return, schedules_table
+from simic_training.evaluation.sweep import by_return, schedules_by_kind_table, schedules_table
 from simic_training.evaluation.tables import Table
 
 FAMILY = "family"
@@ -56,7 +56,8 @@ def family_tables(family: FamilyOutcomes) -> Iterator[Table]:
             "Hard are the tasks with the most classes, with clean training labels and noisy ones.",
             with_best(_hard(controllers), _hard(schedules)),
         )
-    if len({host.kind for host in policy.hosts}) > 1:
+    many_kinds = len({host.kind for host in policy.hosts}) > 1
+    if many_kinds:
         yield kinds_table(
             "Equal training epochs, by kind of task", controllers, against=(NONE, RANDOM, HEURISTIC)
         )
@@ -65,6 +66,8 @@ def family_tables(family: FamilyOutcomes) -> Iterator[Table]:
         yield static_table(f"Equal final parameters, {hard_ones}", _hard({POLICY: policy, **static}))
     if schedules:
         yield schedules_table(schedules, policy)
+        if many_kinds:
+            yield schedules_by_kind_table(schedules, policy)
 
 
 def with_best(controllers: Mapping[str, Outcomes], schedules: Mapping[str, Outcomes]) -> dict[str, Outcomes]:

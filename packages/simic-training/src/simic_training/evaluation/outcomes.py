@@ -1,6 +1,6 @@
 """What controllers' episodes come to, host by host: all that tables look at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -93,6 +93,12 @@ def outcomes_of(played: Played) -> Outcomes:
         size=episodes.size,
         episode_return=episodes.episode_return,
     )
+
+
+def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
+    """The same on the hosts of all parts, one after the other."""
+    hosts = tuple(host for part in parts for host in part.hosts)
+    return Outcomes(hosts, *(torch.cat(values) for values in zip(*(part[1:] for part in parts), strict=True)))
 
 
 def check_paired(name: str, one: Outcomes, other: Outcomes) -> None:

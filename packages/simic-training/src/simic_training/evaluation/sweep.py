@@ -6,7 +6,7 @@ from typing import Final
 from simic_training.evaluation.comparisons import INTERVALS, lead
 from simic_training.evaluation.controllers import rivals, schedule_controllers, sweep_schedules
 from simic_training.evaluation.hosts import paired_hosts
-from simic_training.evaluation.outcomes import Outcomes, outcomes_of
+from simic_training.evaluation.outcomes import Outcomes, join_outcomes, outcomes_of
 from simic_training.evaluation.play import no_progress
 from simic_training.evaluation.side_by_side import play_all
 from simic_training.evaluation.tables import Cell, Column, Table
@@ -82,6 +82,47 @@ def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes | None = 
             Column(name="hard: return", decimals=2),
             Column(name="hard: test accuracy %"),
             *(() if policy is None else leads),
+        ),
+        rows=rows,
+    )
+
+
+def schedules_by_kind_table(outcomes: Mapping[str, Outcomes], policy: Outcomes) -> Table:
+    """Whether one schedule is the best everywhere, or what telling kinds of task apart could be worth.
+
+    Args:
+        outcomes: by schedule, on the same hosts.
+        policy: what a policy reaches there.
+
+    Returns:
+        A row for each kind of task with the schedule of the best return there, and one for all kinds together.
+    """
+    everywhere = by_return(outcomes)[0]
+    usual, chosen = outcomes[everywhere], {}
+    rows: dict[str, tuple[Cell, ...]] = {}
+    for kind in dict.fromkeys(host.kind for host in usual.hosts):
+        here = {name: each.of_kind(kind) for name, each in outcomes.items()}
+        best = by_return(here)[0]
+        chosen[kind] = here[best]
+        ahead = None if best == everywhere else lead(here[best], everywhere, here[everywhere])[1]
+        rows[kind] = (best, ahead, lead(policy.of_kind(kind), everywhere, here[everywhere])[1])
+    alike = join_outcomes([usual.of_kind(kind) for kind in chosen])
+    rows["all kinds"] = (
+        "the best of each",
+        lead(join_outcomes(list(chosen.values())), everywhere, alike)[1],
+        lead(policy, everywhere, usual)[1],
+    )
+    return Table(
+        title="Fixed schedules, by kind of task",
+        note=(
+            "The schedule of the best return on the hosts of each kind, and its lead in return over "
+            f"{everywhere}, the best on all hosts: what fixed schedules could at most gain by telling kinds apart. "
+            f"The best of many on few hosts looks better than it is. {INTERVALS}"
+        ),
+        columns=(
+            Column(name="best schedule"),
+            Column(name=f"leads {everywhere} by", decimals=2),
+            Column(name=f"policy leads {everywhere} by", decimals=2),
         ),
         rows=rows,
     )
