@@ -1,5 +1,8 @@
 """Learning when and what to grow: environments, recurrent PPO, runs, evaluation, reports and the `tamiyo` command."""
 
+from simic_training.engines.here import HereEngine
+from simic_training.engines.local import LocalEngine
+from simic_training.engines.unit import Engine, UnitFailedError
 from simic_training.envs.flatten import FlattenAction, FlattenVectorAction
 from simic_training.envs.registration import register_envs
 from simic_training.envs.single import GrowthEnv
@@ -32,6 +35,7 @@ from simic_training.runs.training import Progress, train
 __all__ = [
     "Advantages",
     "Carry",
+    "Engine",
     "EnvStep",
     "Environments",
     "Evaluation",
@@ -42,9 +46,11 @@ __all__ = [
     "GrowthEnv",
     "GrowthVectorEnv",
     "GrowthWorld",
+    "HereEngine",
     "HostGroup",
     "InterruptGuard",
     "Interrupted",
+    "LocalEngine",
     "NonFiniteLossError",
     "PPOConfig",
     "PPOLoss",
@@ -60,6 +66,7 @@ __all__ = [
     "TrainConfig",
     "Trajectory",
     "Transitions",
+    "UnitFailedError",
     "UpdateStats",
     "collect",
     "draw_groups",

@@ -17,6 +17,7 @@ from simic_training.runs.state import state_files
 TINY = {
     "--hidden-dim": "16",
     "--groups": "1",
+    "--units": "1",
     "--env.group-size": "2",
     "--env.host.max-epochs": "3",
     "--env.host.interactions": "false",
@@ -62,6 +63,14 @@ def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not asked after does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from tamiyo_policies import CheckpointError, clear_registry
     ("words", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["grow"], "invalid choice: 'grow'"),
+        (["plant"], "invalid choice: 'plant'"),
         (["--verison"], "the following arguments are required: COMMAND"),
         (["train", "--epsiodes", "3"], "unknown option --epsiodes; the nearest is --episodes"),
         (["train", "--epsiodes=3"], "unknown option --epsiodes; the nearest is --episodes"),
@@ -44,6 +44,11 @@ from tamiyo_policies import CheckpointError, clear_registry
         (["sweep", "--out"], "argument --out: expected one argument"),
         (["report"], "the following arguments are required: RUN"),
         (["report", "a", "b"], "nothing takes the word 'b'"),
+        (["grow", "x"], "the following arguments are required: --update, --group"),
+        (
+            ["grow", "x", "--update", "0", "--group", "1"],
+            "argument --update: must be an integer of at least 1",
+        ),
         (["doctor", "--fix"], "unknown option --fix; the nearest is --help"),
         (["list", "polices"], "argument what: invalid choice: 'polices'"),
     ],

@@ -114,6 +114,12 @@ def metrics_line(
         "learning_rate": config.ppo.learning_rate_at(config.progress(update)),
         "held_back": [op.name for op in config.held_back(update)],
         "seconds": {part: share * took for part, share in PARTS.items()},
+        "rollout": {
+            "seconds": took / 2,
+            "workers": {"worker_0": {"units": 2, "seconds": took / 2}},
+            "slowest_over_median": 1.5,
+            "faults": 0,
+        },
         "steps_per_second": steps / took,
     }
 

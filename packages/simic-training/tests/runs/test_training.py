@@ -9,12 +9,14 @@ import torch
 from run_settings import TINY
 
 from leyline_types import HEAD_NAMES, LifecycleOp
+from simic_training.engines.here import HereEngine
+from simic_training.engines.unit import Done, load_of
 from simic_training.ppo.update import UpdateStats, update_policy
-from simic_training.runs import training
+from simic_training.runs import training, units
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.rollout import Rollout, roll_out
-from simic_training.runs.training import Progress, fresh_state, learn, roll_out_group, train
+from simic_training.runs.training import Progress, fresh_state, learn, roll_outs, train
 from tamiyo_features import freeze, update
 from tamiyo_policies import load_controller
 
@@ -30,8 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="module")
 def first_rollouts() -> list[Rollout]:
     """What the run's first update learnt from, made again."""
-    state = fresh_state(TINY)
-    return [roll_out_group(TINY, state, group, 0) for group in range(TINY.groups)]
+    return roll_outs(TINY, fresh_state(TINY), HereEngine())[0]
 
 
 def test_metrics_describe_the_rollouts(run: RunFolder, first_rollouts: list[Rollout]) -> None:
@@ -51,6 +52,12 @@ def test_metrics_describe_the_rollouts(run: RunFolder, first_rollouts: list[Roll
     assert row["held_back"] == ["PRUNE"]
     assert set(row["seconds"]) == {"host", "features", "masks", "policy", "update"}
     assert row["steps_per_second"] > 0
+    rolled = row["rollout"]
+    assert set(rolled["workers"]) == {"here"}
+    assert rolled["workers"]["here"]["units"] == TINY.groups
+    assert 0 < rolled["workers"]["here"]["seconds"] <= rolled["seconds"]
+    assert rolled["slowest_over_median"] >= 1
+    assert rolled["faults"] == 0
     for name in ("approx_kl", "clip_fraction", "explained_variance", "gradient_norm", "entropy_weight"):
         assert name in row
 
@@ -90,7 +97,7 @@ def test_episodes_are_written_one_by_one(run: RunFolder, first_rollouts: list[Ro
 def test_an_update_moves_policy_and_normaliser(first_rollouts: list[Rollout]) -> None:
     state = fresh_state(TINY)
     before = {name: tensor.clone() for name, tensor in state.policy.state_dict().items()}
-    after, record = learn(TINY, state, first_rollouts)
+    after, record = learn(TINY, state, first_rollouts, load_of([Done("", "here", 1.0, 0)], 1.0))
     assert after.update == record["update"] == 1
     assert after.normalizer is not None
     assert any(not torch.equal(tensor, before[name]) for name, tensor in after.policy.state_dict().items())
@@ -114,7 +121,7 @@ def test_settings_reach_what_they_set(tmp_path: Path, monkeypatch: pytest.Monkey
         updates.append({**options, "lr": optimizer.param_groups[0]["lr"]})
         return update_policy(policy, optimizer, *arguments, **options)
 
-    monkeypatch.setattr(training, "roll_out", noting_roll_out)
+    monkeypatch.setattr(units, "roll_out", noting_roll_out)
     monkeypatch.setattr(training, "update_policy", noting_update)
     with InterruptGuard() as guard:
         train(config, RunFolder.create(tmp_path / "run", config), guard, on_progress=lambda progress: None)

@@ -3,7 +3,14 @@
 from tamiyo_policies.action_values import greedy_actions, joint_values, soft_logits, soft_values
 from tamiyo_policies.base import PolicyBundleBase
 from tamiyo_policies.builtin import register_builtin_policies
-from tamiyo_policies.checkpoint import Checkpoint, load_checkpoint, load_policy, save_policy
+from tamiyo_policies.checkpoint import (
+    Checkpoint,
+    checkpoint_from_bytes,
+    load_checkpoint,
+    load_policy,
+    policy_to_bytes,
+    save_policy,
+)
 from tamiyo_policies.config import CompileMode, PolicyConfig
 from tamiyo_policies.controllers import PolicyController, PolicyMemory, RandomController, WaitController
 from tamiyo_policies.errors import (
@@ -70,6 +77,7 @@ __all__ = [
     "Rule",
     "UnknownPolicyError",
     "WaitController",
+    "checkpoint_from_bytes",
     "clear_registry",
     "create_policy",
     "get_policy",
@@ -79,6 +87,7 @@ __all__ = [
     "load_checkpoint",
     "load_controller",
     "load_policy",
+    "policy_to_bytes",
     "register_builtin_policies",
     "register_policy",
     "save_policy",

@@ -51,9 +51,21 @@ def save_policy(
         normalizer: of the features that the policy was trained on, if they were normalised.
 
     Raises:
+        CheckpointError: see `policy_to_bytes`.
+        OSError: the folder is missing or cannot be written to.
+    """
+    _write_whole(Path(path), policy_to_bytes(bundle, normalizer=normalizer))
+
+
+def policy_to_bytes(bundle: PolicyBundle, *, normalizer: NormalizerState | None = None) -> bytes:
+    """What `save_policy` writes, for another process; `checkpoint_from_bytes` reads it.
+
+    Args:
+        bundle, normalizer: see `save_policy`.
+
+    Raises:
         CheckpointError: the normaliser is for other features than the policy's, or frozen; or the policy is of another
             class than the one under its name, and would come back as that.
-        OSError: the folder is missing or cannot be written to.
     """
     kind = bundle.config.policy
     if (due := registered_policy(kind)) not in (None, type(bundle)):
@@ -70,7 +82,7 @@ def save_policy(
         except NormalizerError as error:
             raise CheckpointError(f"`normalizer` cannot be saved: {error}") from None
         tensors |= {_NORMALIZER + name: each for name, each in saved.items()}
-    _write_whole(Path(path), to_bytes(tensors, {_METADATA: render(bundle.config, tensors)}))
+    return to_bytes(tensors, {_METADATA: render(bundle.config, tensors)})
 
 
 def load_policy(
@@ -112,14 +124,29 @@ def load_checkpoint(
         CheckpointError: the file is missing, damaged or made for something else; names both sides. No policy is made.
     """
     try:
-        tensors, text = _read(Path(path))
-        config = parse(text, tensors)
-        weights = {name: each for name, each in tensors.items() if not name.startswith(_NORMALIZER)}
-        _check_fit(config, weights)
-        saved = {name.removeprefix(_NORMALIZER): tensors[name] for name in tensors.keys() - weights.keys()}
-        normalizer = _read_normalizer(saved, config.slot_config, config.telemetry, device)
+        return checkpoint_from_bytes(_read(Path(path)), device=device, compile_mode=compile_mode)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {os.fspath(path)} cannot be used: {error}") from error.__cause__
+
+
+def checkpoint_from_bytes(
+    content: bytes, *, device: torch.device | str = "cpu", compile_mode: CompileMode = CompileMode.OFF
+) -> Checkpoint:
+    """All that `policy_to_bytes` or a file of `save_policy` holds.
+
+    Args:
+        content: of the file.
+        device, compile_mode: see `load_checkpoint`.
+
+    Raises:
+        CheckpointError: it is damaged or made for something else; names both sides. No policy is made.
+    """
+    tensors, text = _parse(content)
+    config = parse(text, tensors)
+    weights = {name: each for name, each in tensors.items() if not name.startswith(_NORMALIZER)}
+    _check_fit(config, weights)
+    saved = {name.removeprefix(_NORMALIZER): tensors[name] for name in tensors.keys() - weights.keys()}
+    normalizer = _read_normalizer(saved, config.slot_config, config.telemetry, device)
     policy = create_policy(replace(config, device=str(device), compile_mode=compile_mode), weights=weights)
     return Checkpoint(policy, normalizer)
 
@@ -138,14 +165,17 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
     return serialize(specs, metadata)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The tensors and the metadata string, both from one reading of the file."""
+def _read(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():  # reading a pipe might never end
             raise CheckpointError("it cannot be read: it is no regular file")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"it cannot be read: {error.strerror}") from error
+
+
+def _parse(content: bytes) -> tuple[dict[str, Tensor], str]:
+    """The tensors and the metadata string."""
     try:
         tensors = load_tensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import torch
 
 from simic_training.command.run_log import PACKAGES
+from simic_training.engines.local import cores
 from tamiyo_policies import get_policy, list_policies, register_builtin_policies
 
 LEAST_DISK: Final = 100 * 2**20
@@ -50,7 +51,9 @@ def machine() -> Iterator[Check]:
     """Interpreter, processors and compiler."""
     yield Check("Python", platform.python_version())
     yield Check("platform", platform.platform())
-    yield Check("cores", str(os.cpu_count()))
+    yield Check(
+        "cores", f"{cores()}; tamiyo train has as many workers, or one for each unit if those are fewer"
+    )
     yield Check("torch", torch.__version__)
     yield Check("threads of torch", f"{torch.get_num_threads()}; tamiyo train, evaluate and sweep use 1")
     yield Check("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set"))

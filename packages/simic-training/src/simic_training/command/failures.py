@@ -4,6 +4,7 @@ from typing import Final
 
 from kasmina_hosts import DivergedHostError
 from simic_training.command.parsing import USAGE_ERROR, UsageError
+from simic_training.engines.unit import UnitFailedError
 from simic_training.ppo.finite import NonFiniteLossError
 from simic_training.runs.folder import RunFolder, RunFolderError, RunStorageError
 from simic_training.runs.settings import ConfigError
@@ -14,7 +15,15 @@ SIGNALLED: Final = 128
 """Plus the number of the signal."""
 
 _USAGE: Final = (UsageError, ConfigError, RunFolderError)
-_EXPECTED: Final = (*_USAGE, NonFiniteLossError, DivergedHostError, CheckpointError, OSError, MemoryError)
+_EXPECTED: Final = (
+    *_USAGE,
+    NonFiniteLossError,
+    DivergedHostError,
+    CheckpointError,
+    UnitFailedError,
+    OSError,
+    MemoryError,
+)
 
 
 class LoggedError(Exception):

@@ -21,6 +21,7 @@ from simic_training.command.failures import (
     failure_line,
     is_expected,
 )
+from simic_training.command.grow import grow_command
 from simic_training.command.listing import list_command
 from simic_training.command.options import build_parser
 from simic_training.command.report import report_command
@@ -37,6 +38,7 @@ COMMANDS: Final = MappingProxyType[str, Command](
         "evaluate": evaluate_command,
         "sweep": sweep_command,
         "report": report_command,
+        "grow": grow_command,
         "doctor": doctor_command,
         "list": list_command,
     }

@@ -5,9 +5,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
+from simic_training.command.grow import add_grow_options
 from simic_training.command.listing import LISTS
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
+from simic_training.command.workers import add_workers
 from simic_training.evaluation.options import Schedules
 
 _Commands = Any
@@ -27,6 +29,7 @@ def build_parser() -> OneLineParser:
     _add_evaluate(commands)
     _add_sweep(commands)
     _add_report(commands)
+    _add_grow(commands)
     _add_doctor(commands)
     _add_list(commands)
     return parser
@@ -45,8 +48,9 @@ def _add_train(commands: _Commands) -> None:
         commands,
         "train",
         "train a policy by growing networks; leaves a run folder",
-        "tamiyo train [--preset NAME] [--config FILE.toml] [--run FOLDER] [--tensorboard] [--SETTING VALUE ...]\n"
-        "       tamiyo train --resume RUN [--tensorboard]",
+        "tamiyo train [--preset NAME] [--config FILE.toml] [--run FOLDER] [--workers N] [--tensorboard] "
+        "[--SETTING VALUE ...]\n"
+        "       tamiyo train --resume RUN [--workers N] [--tensorboard]",
     )
     add_preset_and_file(parser)
     parser.add_argument(
@@ -66,6 +70,7 @@ def _add_train(commands: _Commands) -> None:
     parser.add_argument(
         "--tensorboard", action="store_true", help="write events for TensorBoard into the run folder too"
     )
+    add_workers(parser)
     add_setting_flags(parser)
 
 
@@ -134,6 +139,14 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
 def _add_report(commands: _Commands) -> None:
     parser = _add(commands, "report", "write a page of figures about a run")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+
+
+def _add_grow(commands: _Commands) -> None:
+    parser = _add(
+        commands, "grow", "grow the networks of one unit of a run's next update, in this process alone"
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    add_grow_options(parser)
 
 
 def _add_doctor(commands: _Commands) -> None:

@@ -53,12 +53,12 @@ class ProgressShown:
         self._started = self._newest
         self._before, self._told = 0.0, float("-inf")
 
-    def update(self, done: float, total: float = 1.0, news: str = "") -> None:
-        """Show that `done` of `total` is done, and what is new."""
+    def update(self, done: float, total: float = 1.0, news: str = "", more: str = "") -> None:
+        """Show that `done` of `total` is done, what is new, and behind the time left what needs a wide terminal."""
         counted = f"{self._unit} {done:.0f}/{total:.0f}" if self._unit else f"{100 * done / total:.0f} %"
         now = self._newest = self._clock()
         left = time_left(now - self._started, done - self._before, total - done)
-        line = ", ".join(part for part in (counted, news, left) if part)
+        line = ", ".join(part for part in (counted, news, left, more) if part)
         self._bar.update(self._task, completed=done, total=total, description=line)
         due = done >= total or now - self._told >= SECONDS_BETWEEN_LINES
         if not self._console.is_terminal and due:

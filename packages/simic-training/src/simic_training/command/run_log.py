@@ -3,7 +3,7 @@
 import logging
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Final, final
@@ -40,14 +40,21 @@ class _QuietFile(logging.FileHandler):
             super().close()
 
 
+def no_advice(error: Exception) -> str:
+    """Nothing can be done, as far as is known."""
+    return ""
+
+
 @contextmanager
-def logged(run: RunFolder, words: Sequence[str], *, hint: str = "") -> Iterator[None]:
+def logged(
+    run: RunFolder, words: Sequence[str], *, advice: Callable[[Exception], str] = no_advice
+) -> Iterator[None]:
     """Write what happens in the block into the run's log; warnings are shown on stderr too.
 
     Args:
         run: its folder.
         words: the command, for the log's first line.
-        hint: what can be done when the machine, not the run, was at fault.
+        advice: what can be done about a failure; empty where that is not known.
 
     Raises:
         LoggedError: in place of any failure in the block.
@@ -67,8 +74,7 @@ def logged(run: RunFolder, words: Sequence[str], *, hint: str = "") -> Iterator[
             raise
         except Exception as error:
             _log.exception("failed")
-            machine = isinstance(error, OSError | MemoryError)
-            raise LoggedError(error, run, hint if machine else "") from error
+            raise LoggedError(error, run, advice(error)) from error
         _log.info("done")
 
 

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from simic_training.command.failures import reason
+from simic_training.command.grow import growing
 from simic_training.command.growth_shown import show_growth
 from simic_training.command.new_folder import new_folder
 from simic_training.command.parsing import UsageError
@@ -19,6 +20,8 @@ from simic_training.command.saying import quoted, say
 from simic_training.command.setting_flags import chosen_preset, config_of, given_settings
 from simic_training.command.tensorboard import TensorBoardLog, require_tensorboard
 from simic_training.command.training_news import TrainingNews
+from simic_training.command.workers import engine_of
+from simic_training.engines.unit import Engine, UnitFailedError
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import RunFolder
 from simic_training.runs.interrupts import Interrupted, InterruptGuard
@@ -63,14 +66,14 @@ def _start(
     config = config_of(options)
     check_startable(config)
     run = new_folder(partial(RunFolder.create, config=config), getattr(options, "run", None), parent=RUNS)
-    with logged(run, words, hint=f"nothing is lost: {_resuming(run)}"), locked(run):
+    with logged(run, words, advice=partial(_advice, run)), locked(run), _engine(options, config) as engine:
         say(
             console,
             f"Preset {chosen_preset(options)}: {config.policy} policy, seed {config.seed}, "
             f"{config.updates * config.batch} episodes of {config.env.host.max_epochs} epochs, "
             f"{config.batch} at once; run folder {run.path}",
         )
-        _train(config, run, options, console, guard, resume=False)
+        _train(config, run, engine, options, console, guard, resume=False)
 
 
 def _go_on(
@@ -81,10 +84,11 @@ def _go_on(
     if refused:
         raise UsageError(f"--resume goes on with the run's own settings, without {', '.join(refused)}")
     run = RunFolder.open_run(options.resume)
-    with logged(run, words, hint=f"nothing is lost: {_resuming(run)}"), locked(run):
+    with logged(run, words, advice=partial(_advice, run)), locked(run):
         config = run.read_config()
         say(console, f"Going on with {run.path}")
-        _train(config, run, options, console, guard, resume=True)
+        with _engine(options, config) as engine:
+            _train(config, run, engine, options, console, guard, resume=True)
 
 
 def check_startable(config: TrainConfig) -> None:
@@ -99,9 +103,14 @@ def check_startable(config: TrainConfig) -> None:
         raise UsageError(f"a run cannot start with these settings: {reason(error)}") from error
 
 
+def _engine(options: argparse.Namespace, config: TrainConfig) -> closing[Engine]:
+    return closing(engine_of(options, config.groups * config.units))
+
+
 def _train(
     config: TrainConfig,
     run: RunFolder,
+    engine: Engine,
     options: argparse.Namespace,
     console: Console,
     guard: InterruptGuard,
@@ -116,7 +125,7 @@ def _train(
                 tensorboard.write(progress)
 
         try:
-            state = train(config, run, guard, on_progress=tell, resume=resume)
+            state = train(config, run, guard, on_progress=tell, resume=resume, engine=engine)
         except Interrupted:
             done = run.whole_lines()
             say(console, f"Stopped after update {done}/{config.updates}; {_resuming(run)}")
@@ -131,6 +140,16 @@ def _train(
     say(console, f"Run folder {run.path}: {', '.join(sorted(path.name for path in run.path.iterdir()))}")
     say(console, f"Next: tamiyo report {quoted(run.path)}")
     say(console, f"      tamiyo evaluate {quoted(run.path)}")
+
+
+def _advice(run: RunFolder, error: Exception) -> str:
+    match error:
+        case UnitFailedError():
+            return f"{growing(run, error.unit)} does that alone, and once it works {_resuming(run)}"
+        case OSError() | MemoryError():
+            return f"nothing is lost: {_resuming(run)}"
+        case _:
+            return ""
 
 
 def _resuming(run: RunFolder) -> str:

@@ -46,4 +46,15 @@ class TrainingNews:
             f"return {record['return']['mean']:.2f}, {record['val_accuracy']:.1f} %, "
             f"size {record['size']:.2f}, {record['steps_per_second']:.0f} steps/s"
         )
-        self._shown.update(progress.updates_done, progress.config.updates, news)
+        self._shown.update(progress.updates_done, progress.config.updates, news, busy(record["rollout"]))
+
+
+def busy(rollout: Mapping[str, Any]) -> str:
+    """How well several workers were used, and how far the slowest unit of work was behind the median one."""
+    workers = rollout["workers"]
+    if len(workers) < 2:
+        return ""
+    share = sum(each["seconds"] for each in workers.values()) / len(workers) / rollout["seconds"]
+    return (
+        f"{len(workers)} workers {100 * share:.0f} % busy, slowest unit {rollout['slowest_over_median']:.1f}x"
+    )

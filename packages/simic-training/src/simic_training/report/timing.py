@@ -28,7 +28,7 @@ def timing_section(records: RunRecords) -> Html:
                 stacked_chart(
                     course.places, layers, title="Seconds of an update by part", unit="s", decimals=2
                 ),
-                note="collecting its episodes included",
+                note="collecting its episodes included; of several workers the sum",
                 value=f"{sum(newest.seconds.values()):.1f} s",
                 key=layer_legend(parts),
             ),

@@ -19,6 +19,8 @@ class TrainConfig:
         hidden_dim: width of the policy's layers.
         episodes: networks grown over the whole run, rounded up to whole batches.
         groups: groups of hosts in a batch, each of `env.group_size` hosts that share a task.
+        units: equal parts that each group is cut into; one worker grows one at a time, on one thread. Smaller ones keep
+            more workers busy and cost more time in all. Runs that differ in it draw other actions.
         normalize: whether features are shifted and scaled by what was seen before.
         prune_from: fraction of the run before which PRUNE is held back: while nothing has been learnt, pruning
             undoes growth at random and teaches the policy to wait. At 1 it is never learnt, yet legal afterwards.
@@ -33,19 +35,24 @@ class TrainConfig:
     hidden_dim: int = 64
     episodes: int = 2048
     groups: int = 4
+    units: int = 1
     normalize: bool = True
     prune_from: float = 0.6
     env: GrowthConfig = field(default_factory=GrowthConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "episodes", "groups"):
+        for name in ("hidden_dim", "episodes", "groups", "units"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, not {getattr(self, name)}")
         if self.batch < 2:
             raise ValueError(
                 f"`groups` ({self.groups}) times `group_size` of `env` ({self.env.group_size}) must be at least 2: a "
                 "network is judged by others that are grown beside it"
+            )
+        if self.env.group_size % self.units:
+            raise ValueError(
+                f"`units` ({self.units}) must divide `group_size` ({self.env.group_size}) of `env`"
             )
         if not 0 <= self.prune_from <= 1:
             raise ValueError(f"`prune_from` must lie in [0, 1], not {self.prune_from}")

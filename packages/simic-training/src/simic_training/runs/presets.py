@@ -29,6 +29,7 @@ _QUICK: Final[Mapping[str, Any]] = {
     **_FULL,
     "episodes": 320,
     "groups": 1,
+    "units": 2,
     "prune_from": 0.7,
     "ppo": {
         **_FULL["ppo"],
@@ -38,7 +39,7 @@ _QUICK: Final[Mapping[str, Any]] = {
         "target_kl": 0.05,
     },
 }
-"""The same with twice as many updates for their episodes, each of them longer."""
+"""The same with twice as many updates for their episodes, each of them longer; two workers share a host's replicas."""
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"quick": _QUICK, "full": _FULL})
 """What each sets, as it would stand in a settings file; the rest keeps its default."""

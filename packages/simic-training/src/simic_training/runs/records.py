@@ -9,13 +9,14 @@ from typing import Any, Final
 import torch
 
 from leyline_types import BlueprintAction, FactoredAction, FactoredActions, LifecycleOp, SeedStage, SlotConfig
+from simic_training.engines.unit import Load
 from simic_training.growth.episodes import Episodes
 from simic_training.ppo.update import UpdateStats
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.rollout import Rollout
 from simic_training.statistics import estimate
 
-CLOCK_FIELDS: Final = ("seconds", "steps_per_second")
+CLOCK_FIELDS: Final = ("seconds", "steps_per_second", "rollout")
 """The fields of a line of metrics that depend on the machine and the hour."""
 
 
@@ -28,6 +29,7 @@ def metrics_record(
     head_entropy: dict[str, float | None],
     actions: dict[str, list[int]],
     update_seconds: float,
+    load: Load,
 ) -> dict[str, Any]:
     """The line that an update leaves in metrics.jsonl.
 
@@ -38,6 +40,7 @@ def metrics_record(
         stats: of the update.
         head_entropy, actions: see `ppo.diagnostics`.
         update_seconds: what it took.
+        load: who grew the networks, and how long that took.
     """
     played = [rollout.episodes for rollout in rollouts]
     returns = torch.cat([episodes.episode_return for episodes in played])
@@ -64,7 +67,15 @@ def metrics_record(
         "learning_rate": config.ppo.learning_rate_at(config.progress(update)),
         "held_back": [op.name for op in config.held_back(update)],
         "seconds": seconds,
-        "steps_per_second": steps / sum(seconds.values()),
+        "rollout": {
+            "seconds": load.seconds,
+            "workers": {
+                name: {"units": units, "seconds": busy} for name, (units, busy) in load.workers.items()
+            },
+            "slowest_over_median": load.slowest,
+            "faults": load.faults,
+        },
+        "steps_per_second": steps / (load.seconds + update_seconds),
     }
 
 

@@ -1,14 +1,15 @@
 """The unit of work of a run: fresh hosts are grown from first to last epoch, as a pure function of its arguments."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from leyline_types import FactoredActions, LifecycleOp, Observation
 from simic_training.growth.config import GrowthConfig
-from simic_training.growth.draws import draw_groups
+from simic_training.growth.draws import HostGroup, draw_groups
 from simic_training.growth.episodes import EpisodeRecorder, Episodes
 from simic_training.growth.world import GrowthWorld
 from simic_training.ppo.collect import collect, first_carry
@@ -38,8 +39,10 @@ def roll_out(
     ppo: PPOConfig,
     normalizer: FrozenNormalizer | None,
     held_back: Collection[LifecycleOp] = (),
+    part: int = 0,
+    parts: int = 1,
 ) -> Rollout:
-    """One episode on each of `num_hosts` fresh hosts, actions sampled from the policy.
+    """One episode on each of `num_hosts` fresh hosts, or on a part of them, actions sampled from the policy.
 
     A function of its arguments: equal weights, settings and seeds give equal results, in any process.
 
@@ -51,24 +54,51 @@ def roll_out(
         ppo: for the exploration floors.
         normalizer: of the features, frozen.
         held_back: ops that are treated as illegal although they are not.
+        part: which of so many equal `parts` of the hosts is grown, counted from 0.
+
+    Raises:
+        ValueError: see `draw_groups` and `part_of_groups`.
     """
+    groups = part_of_groups(draw_groups(config, num_hosts, seed), part, parts)
     world = GrowthWorld(rent_rate=config.rent_rate, rules=config.rules)
     stopwatch = Stopwatch()
     with stopwatch.time("host"):
-        world.reset(draw_groups(config, num_hosts, seed))
+        world.reset(groups)
     hosts = _OneEpisode(world, held_back, stopwatch)
     trajectory, _ = collect(
         hosts,
         policy,
         first_carry(hosts, policy),
         world.max_epochs,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(actions_seed(seed, part)),
         floors=ppo.floors,
         normalizer=normalizer,
         stopwatch=stopwatch,
     )
     seconds = {name: stopwatch.seconds[name] for name in ("host", "features", "masks", "policy")}
     return Rollout(trajectory, hosts.recorder.episodes(), seconds)
+
+
+def actions_seed(seed: int, part: int) -> int:
+    """Of what a part of the hosts does: torch's generator looks at the lowest 32 bits of a seed alone."""
+    return int(np.random.SeedSequence((seed, part)).generate_state(1)[0]) if part else seed
+
+
+def part_of_groups(groups: Sequence[HostGroup], part: int, parts: int) -> tuple[HostGroup, ...]:
+    """Of every group one of so many equal parts, counted from 0.
+
+    Raises:
+        ValueError: there is no such part, or a group cannot be cut into so many.
+    """
+    if not 0 <= part < parts:
+        raise ValueError(f"`part` must lie in [0, {parts}), not {part}")
+    taken = []
+    for group in groups:
+        size, rest = divmod(len(group.host_seeds), parts)
+        if rest:
+            raise ValueError(f"{len(group.host_seeds)} hosts cannot be cut into {parts} equal parts")
+        taken.append(group._replace(host_seeds=group.host_seeds[part * size : (part + 1) * size]))
+    return tuple(taken)
 
 
 @final

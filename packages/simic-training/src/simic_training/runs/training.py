@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from time import perf_counter
 from typing import NamedTuple
 
 import torch
 
 from leyline_types import SlotConfig
+from simic_training.engines.here import HereEngine
+from simic_training.engines.unit import Done, Engine, Load, load_of
 from simic_training.growth.draws import draw_groups
 from simic_training.growth.world import GrowthWorld
 from simic_training.ppo.diagnostics import action_counts, head_entropies
@@ -17,9 +20,11 @@ from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.records import episode_records, metrics_record
-from simic_training.runs.rollout import Rollout, roll_out
+from simic_training.runs.rollout import Rollout
+from simic_training.runs.rollout_bytes import rollout_from_bytes
 from simic_training.runs.state import TrainingState, load_newest, save_state
-from tamiyo_features import freeze, init_normalizer, update
+from simic_training.runs.units import grow_unit, hosts_of, units_of, weights_of
+from tamiyo_features import init_normalizer, update
 from tamiyo_policies import PolicyConfig, create_policy, register_builtin_policies, save_policy
 
 _log = logging.getLogger(__name__)
@@ -65,11 +70,12 @@ def train(
     *,
     on_progress: Callable[[Progress], None],
     resume: bool = False,
+    engine: Engine | None = None,
 ) -> TrainingState:
     """Train a policy and leave metrics, episodes, policy and state in the run's folder after every update.
 
     Equal settings give equal runs on one machine with one thread (`torch.set_num_threads(1)`, as the command sets it),
-    whether they were interrupted or not.
+    whether they were interrupted or not, on whatever engine and however many workers.
 
     Args:
         config: see `TrainConfig`.
@@ -77,6 +83,7 @@ def train(
         guard: Ctrl-C and SIGTERM end the run between two updates, everything of the last one being written.
         on_progress: called after every update.
         resume: whether to go on from the newest state in the folder instead of starting.
+        engine: who grows the networks; it is left open. None for this process alone.
 
     Returns:
         The trained policy and all that belongs to it.
@@ -84,10 +91,12 @@ def train(
     Raises:
         Interrupted: a signal came.
         NonFiniteLossError: the policy diverged; what is on disk is of the last good update.
-        DivergedHostError: a host did.
+        DivergedHostError: a host did, in this process.
+        UnitFailedError: a worker met with the same fault again and again.
         RunFolderError: there is no state to resume from.
         OSError: the disk is full or the folder may not be written to; what was written before is as it was.
     """
+    engine = engine or HereEngine()
     state = fresh_state(config)
     if resume:
         with guard.shield():
@@ -99,18 +108,16 @@ def train(
         # Also of a state that was there: a kill may have come between the two.
         save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
     while state.update < config.updates:
-        rollouts = [roll_out_group(config, state, group, state.update) for group in range(config.groups)]
+        rollouts, load = roll_outs(config, state, engine)
         with guard.shield():
-            state, record = learn(config, state, rollouts)
+            state, record = learn(config, state, rollouts, load)
             first = (state.update - 1) * config.batch
-            for group, rollout in enumerate(rollouts):
+            for rollout in rollouts:
                 lines = episode_records(
-                    rollout.episodes,
-                    state.policy.slot_config,
-                    first=first + group * config.env.group_size,
-                    update=state.update,
+                    rollout.episodes, state.policy.slot_config, first=first, update=state.update
                 )
                 run.append_lines(EPISODES, lines)
+                first += len(rollout.episodes.val_accuracy)
             run.append_lines(METRICS, [record])
             save_state(run, state)
             save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
@@ -118,21 +125,19 @@ def train(
     return state
 
 
-def roll_out_group(config: TrainConfig, state: TrainingState, group: int, number: int) -> Rollout:
-    """One group of an update's hosts, grown by the policy as it is."""
-    return roll_out(
-        state.policy,
-        config.env,
-        config.env.group_size,
-        config.rollout_seed(number, group),
-        ppo=config.ppo,
-        normalizer=None if state.normalizer is None else freeze(state.normalizer),
-        held_back=config.held_back(number),
-    )
+def roll_outs(config: TrainConfig, state: TrainingState, engine: Engine) -> tuple[list[Rollout], Load]:
+    """What the policy as it is grows for the next update, in the order of the units, and who grew it."""
+    done: list[Done] = []
+    started = perf_counter()
+    contents = engine.run(grow_unit, weights_of(state), units_of(config, state.update), done.append)
+    seconds = perf_counter() - started
+    hosts = hosts_of(config, state.update)
+    rollouts = [rollout_from_bytes(*each) for each in zip(contents, hosts, strict=True)]
+    return rollouts, load_of(done, seconds)
 
 
 def learn(
-    config: TrainConfig, state: TrainingState, rollouts: list[Rollout]
+    config: TrainConfig, state: TrainingState, rollouts: list[Rollout], load: Load
 ) -> tuple[TrainingState, dict[str, object]]:
     """Update policy and normaliser from a batch of rollouts; gives the new state and its line of metrics."""
     stopwatch = Stopwatch()
@@ -161,5 +166,6 @@ def learn(
         head_entropy=entropies,
         actions=action_counts(trajectory.steps),
         update_seconds=stopwatch.seconds["update"],
+        load=load,
     )
     return state._replace(normalizer=normalizer, update=state.update + 1), record

@@ -1,0 +1,81 @@
+"""`tamiyo grow`: one unit of a run by itself, to look at what failed in a worker."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from rich.console import Console
+
+from simic_training.command.parsing import OneLineParser, UsageError, positive_number
+from simic_training.command.saying import quoted, say
+from simic_training.command.shown import show_rows
+from simic_training.engines.unit import Unit
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.folder import RunFolder
+from simic_training.runs.interrupts import InterruptGuard
+from simic_training.runs.rollout_bytes import rollout_from_bytes
+from simic_training.runs.units import grow_unit, hosts_of
+
+_PLACE: Final = ("update", "group", "part")
+
+
+def add_grow_options(parser: OneLineParser) -> None:
+    """Add the options of the command."""
+    for name in _PLACE:
+        parser.add_argument(
+            f"--{name}", type=positive_number, required=name != "part", default=1, metavar="N", help="from 1"
+        )
+
+
+def growing(run: RunFolder, unit: Unit) -> str:
+    """The command that does a unit of a run."""
+    _, *place = unit.arguments
+    words = [f"--{name} {number + 1}" for name, number in zip(_PLACE, place, strict=True)]
+    return f"tamiyo grow {quoted(run.path)} {' '.join(words)}"
+
+
+def grow_command(
+    options: argparse.Namespace, words: Sequence[str], console: Console, guard: InterruptGuard
+) -> int:
+    """Grow the networks of one unit with the weights that the run ended with; nothing is written.
+
+    Raises:
+        UsageError, RunFolderError: there is no such unit, or the weights that it was given are gone.
+        Exception: whatever growing raises.
+    """
+    torch.set_num_threads(1)
+    run = RunFolder.open_run(options.run)
+    config = run.read_config()
+    check_unit(options, config, run.whole_lines())
+    place = (options.update - 1, options.group - 1, options.part - 1)
+    content = grow_unit(run.checkpoint.read_bytes(), config, *place)
+    hosts = hosts_of(config, place[0])[place[1] * config.units + place[2]]
+    episodes = rollout_from_bytes(content, hosts).episodes
+    seeds = [seed for group in hosts for seed in group.host_seeds]
+    columns = (episodes.episode_return, episodes.val_accuracy[:, -1], episodes.size)
+    rows = [(seed, *(f"{float(column[host]):.2f}" for column in columns)) for host, seed in enumerate(seeds)]
+    described = ", ".join(f"{name} {value}" for name, value in hosts[0].describe().items())
+    show_rows(console, f"Grown on {described}", ("host seed", "return", "val accuracy %", "size"), rows)
+    say(console, f"Nothing was written; {shlex.join(('tamiyo', *words))} does the same again")
+    return 0
+
+
+def check_unit(options: argparse.Namespace, config: TrainConfig, updates_done: int) -> None:
+    """See that the unit is one of the next update, whose weights the run's checkpoint holds.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if updates_done >= config.updates:
+        raise UsageError(f"the run is finished after {config.updates} updates: it grows no more networks")
+    limits = {"update": config.updates, "group": config.groups, "part": config.units}
+    for name, most in limits.items():
+        if getattr(options, name) > most:
+            raise UsageError(f"--{name} must be at most {most} in this run, not {getattr(options, name)}")
+    if options.update != updates_done + 1:
+        raise UsageError(
+            f"the run holds the weights after update {updates_done}, with which --update {updates_done + 1} is grown, "
+            f"not {options.update}"
+        )

@@ -1,0 +1,186 @@
+"""`--workers`, and what is said when one of them fails."""
+
+import os
+import re
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import end, is_alive, start, tiny, traces, train, wait_until
+
+from simic_training.command.main import main
+from simic_training.command.options import build_parser
+from simic_training.command.training_news import busy
+from simic_training.command.workers import engine_of
+from simic_training.engines.here import HereEngine
+from simic_training.engines.local import LocalEngine, cores
+from simic_training.runs.folder import METRICS, RunFolder
+
+APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
+"""Two units of two hosts for each update."""
+
+
+def options(*words: str) -> Any:
+    return build_parser().parse_args(["train", *words])
+
+
+def test_as_many_as_cores_and_no_more_than_units() -> None:
+    assert isinstance(engine_of(options(), 1), HereEngine)
+    assert isinstance(engine_of(options("--workers", "1"), 9), HereEngine)
+    for words, units, workers in (
+        (("--workers", "3"), 9, 3),
+        (("--workers", "3"), 2, 2),
+        ((), 1000, cores()),
+    ):
+        with closing(engine_of(options(*words), units)) as engine:
+            assert engine.workers == workers
+            assert isinstance(engine, LocalEngine) == (workers > 1)
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many"])
+def test_workers_that_cannot_be(
+    workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        train(tmp_path / "run", 4, "--workers", workers)
+    assert ended.value.code == 2
+    assert "--workers: must be an integer of at least 1" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_run_with_any_number_of_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "one", 12, *APART, "--workers", "1") == 0
+    assert "workers" not in capsys.readouterr().out
+    assert train(tmp_path / "two", 12, *APART, "--workers", "2") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    rows = RunFolder.open_run(tmp_path / "two").read_lines(METRICS)
+    assert len(rows) == 3
+    assert sum(each["units"] for row in rows for each in row["rollout"]["workers"].values()) == 6
+    assert traces(tmp_path / "two") == traces(tmp_path / "one")
+
+
+def test_how_busy_workers_were() -> None:
+    workers = {"worker_0": {"units": 1, "seconds": 3.0}, "worker_1": {"units": 3, "seconds": 4.0}}
+    rollout = {"seconds": 5.0, "workers": workers, "slowest_over_median": 1.25, "faults": 0}
+    assert busy(rollout) == "2 workers 70 % busy, slowest unit 1.2x"
+    assert busy({**rollout, "workers": {"here": {"units": 4, "seconds": 4.9}}}) == ""
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes under this one; threads start some of them."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found |= {int(child), *descendants(int(child))}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("signum", "updates", "least"),
+    [(signal.SIGINT, 0, 2), (signal.SIGINT, 2, 4), (signal.SIGKILL, 2, 4)],
+    ids=["Ctrl-C while it starts", "Ctrl-C", "kill -9"],
+)
+def test_no_worker_outlives_the_command(
+    tmp_path: Path, signum: signal.Signals, updates: int, least: int
+) -> None:
+    """The resource tracker and the process that workers are forked from are two; the workers two more."""
+    run = RunFolder(tmp_path / "run")
+    process = start(
+        "train", "--run", str(run.path), *tiny(4000), *APART, "--workers", "2", start_new_session=True
+    )
+    wait_until(lambda: run.whole_lines() >= updates and len(descendants(process.pid)) >= least, process)
+    workers = descendants(process.pid)
+    if signum is signal.SIGINT:
+        os.killpg(process.pid, signum)  # as a terminal does
+        _, err = process.communicate(timeout=60)
+    else:
+        _, err = end(process, signum)
+    if signum is signal.SIGKILL:
+        assert process.returncode == -signum
+    else:
+        assert (process.returncode, err) == (128 + signum, f"tamiyo: ended by {signum.name}\n")
+    deadline = time.monotonic() + 60
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < deadline, "workers are still there"
+        time.sleep(0.02)
+
+
+def test_what_fails_is_told_with_a_command_that_does_it_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data are gone when the workers look for them: the run's own process has read them before."""
+    data, folder = tmp_path / "mine.npz", tmp_path / "run"
+    np.savez(data, x=np.random.default_rng(0).normal(size=(60, 6, 6)), y=np.arange(60) % 3)
+    assert (
+        train(tmp_path / "other", 4, *APART, "--workers", "1", "--env.data", str(data)) == 0
+    )  # and so it has read them
+    data.rename(tmp_path / "away.npz")
+    capsys.readouterr()
+    assert train(folder, 8, *APART, "--env.data", str(data), "--workers", "2") == 1
+    *warnings, line = capsys.readouterr().err.splitlines()
+    assert len(warnings) >= 2
+    assert all(warning.startswith("tamiyo: warning: update 1, group 1, part ") for warning in warnings)
+    told = re.fullmatch(
+        rf"tamiyo: update 1, group 1, part (\d) failed 3 times: FileNotFoundError: .*mine\.npz.*; "
+        rf"(tamiyo grow {folder} --update 1 --group 1 --part (\d)) does that alone, and once it works "
+        rf"tamiyo train --resume {folder} goes on \(log: {folder}/log\.txt\)",
+        line,
+    )
+    assert told is not None, line
+    assert told[1] == told[3]
+    (tmp_path / "away.npz").rename(data)
+    assert main(told[2].split()[1:]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Grown on task mine")
+    assert f"{told[2]} does the same again" in printed
+    assert main(["train", "--resume", str(folder), "--workers", "1"]) == 0
+    assert len(RunFolder.open_run(folder).read_lines(METRICS)) == 2
+
+
+def test_grown_alone_it_is_what_the_run_grows_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = tmp_path / "short"
+    assert train(short, 4, *APART, "--workers", "1") == 0
+    run = RunFolder.open_run(short)
+    settings = (short / "config.json").read_text()
+    (short / "config.json").write_text(settings.replace('"episodes": 4', '"episodes": 8'))
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in short.iterdir())
+    capsys.readouterr()
+    assert main(["grow", str(short), "--update", "2", "--group", "1", "--part", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in short.iterdir()) == before
+    assert main(["train", "--resume", str(short), "--workers", "1"]) == 0
+    grown = run.read_lines("episodes.jsonl")[6:8]
+    for row in grown:
+        assert f"{row['host_seed']}" in printed
+        assert f"{row['return']:.2f}" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--update", "4", "--group", "1"), "--update must be at most 3 in this run, not 4"),
+        (("--update", "1", "--group", "1"), "with which --update 3 is grown, not 1"),
+        (("--update", "3", "--group", "2"), "--group must be at most 1 in this run, not 2"),
+        (("--update", "3", "--group", "1", "--part", "3"), "--part must be at most 2 in this run, not 3"),
+    ],
+)
+def test_units_that_there_are_not(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(run, 8, *APART, "--workers", "1") == 0
+    capsys.readouterr()
+    assert main(["grow", str(run), *words]) == 2
+    assert "the run is finished after 2 updates" in capsys.readouterr().err
+    settings = (run / "config.json").read_text()
+    (run / "config.json").write_text(settings.replace('"episodes": 8', '"episodes": 12'))
+    assert main(["grow", str(run), *words]) == 2
+    assert said in capsys.readouterr().err

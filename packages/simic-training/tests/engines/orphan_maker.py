@@ -1,0 +1,13 @@
+"""Starts workers, gives them work that never ends, and waits to be killed. Usage: orphan_maker.py FOLDER"""
+
+import sys
+from pathlib import Path
+
+from odd_jobs import at_work
+
+from simic_training.engines.local import LocalEngine
+from simic_training.engines.unit import Unit
+
+if __name__ == "__main__":
+    units = [Unit("", (Path(sys.argv[1]), 9))] * 2
+    LocalEngine(2).run(at_work, b"", units, lambda done: None)
