@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from run_traces import lasting
+
 from simic_training.command.main import main
-from simic_training.runs.folder import METRICS, RunFolder
-from simic_training.runs.records import CLOCK_FIELDS
+from simic_training.runs.folder import RunFolder
 from simic_training.runs.state import state_files
 
 TINY = {
@@ -82,11 +83,8 @@ def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[str, st
 def traces(folder: Path) -> dict[str, Any]:
     """All that a run leaves, without clock times."""
     run = RunFolder.open_run(folder)
-    rows = run.read_lines(METRICS)
     return {
-        "metrics": [{name: row[name] for name in row if name not in CLOCK_FIELDS} for row in rows],
-        "episodes": run.episodes.read_bytes(),
-        "policy": run.checkpoint.read_bytes(),
+        **lasting(run),
         "states": [path.name for path in state_files(run)],
         "settings": json.loads((folder / "config.json").read_text()),
     }

@@ -117,9 +117,7 @@ def test_what_fails_is_told_with_a_command_that_does_it_alone(
     """The data are gone when the workers look for them: the run's own process has read them before."""
     data, folder = tmp_path / "mine.npz", tmp_path / "run"
     np.savez(data, x=np.random.default_rng(0).normal(size=(60, 6, 6)), y=np.arange(60) % 3)
-    assert (
-        train(tmp_path / "other", 4, *APART, "--workers", "1", "--env.data", str(data)) == 0
-    )  # and so it has read them
+    assert train(tmp_path / "other", 4, *APART, "--workers", "1", "--env.data", str(data)) == 0
     data.rename(tmp_path / "away.npz")
     capsys.readouterr()
     assert train(folder, 8, *APART, "--env.data", str(data), "--workers", "2") == 1

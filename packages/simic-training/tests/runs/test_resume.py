@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from run_settings import LONG, TINY
+from run_traces import lasting
 from safetensors import safe_open
 
 from simic_training.ppo.finite import NonFiniteLossError
 from simic_training.runs import rollout, training
-from simic_training.runs.folder import EPISODES, METRICS, RunFolder, RunFolderError
+from simic_training.runs.folder import METRICS, RunFolder, RunFolderError
 from simic_training.runs.interrupts import Interrupted, InterruptGuard
-from simic_training.runs.records import CLOCK_FIELDS
 from simic_training.runs.state import state_files
 from simic_training.runs.training import Progress, train
 from tamiyo_policies import load_checkpoint
@@ -30,13 +30,7 @@ def go(run: RunFolder, on_progress: Callable[[Progress], None] = lambda progress
 
 def traces(run: RunFolder) -> dict[str, object]:
     """All that a run leaves, without clock times."""
-    rows = run.read_lines(METRICS)
-    return {
-        "metrics": [{name: row[name] for name in row if name not in CLOCK_FIELDS} for row in rows],
-        "episodes": (run.path / EPISODES).read_bytes(),
-        "policy": run.checkpoint.read_bytes(),
-        "states": {path.name: checksum(path) for path in state_files(run)},
-    }
+    return {**lasting(run), "states": {path.name: checksum(path) for path in state_files(run)}}
 
 
 def checksum(path: Path) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from run_settings import TINY
+from run_traces import lasting
 
 from kasmina_hosts import DigitsTask, GrownSeed
 from leyline_types import AlphaAlgorithm, BlueprintAction
@@ -19,9 +20,8 @@ from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine
 from simic_training.engines.unit import Engine, UnitFailedError
 from simic_training.runs.config import TrainConfig
-from simic_training.runs.folder import EPISODES, METRICS, RunFolder
+from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
-from simic_training.runs.records import CLOCK_FIELDS
 from simic_training.runs.rollout import Rollout, part_of_groups, roll_out
 from simic_training.runs.rollout_bytes import rollout_from_bytes, rollout_to_bytes
 from simic_training.runs.training import Progress, fresh_state, train
@@ -50,15 +50,6 @@ def run_on(engine: Engine, path: Path, config: TrainConfig, kill_at: int = 0) ->
     with InterruptGuard() as guard:
         train(config, run, guard, on_progress=tell, engine=engine)
     return run
-
-
-def traces(run: RunFolder) -> dict[str, object]:
-    rows = run.read_lines(METRICS)
-    return {
-        "metrics": [{name: row[name] for name in row if name not in CLOCK_FIELDS} for row in rows],
-        "episodes": (run.path / EPISODES).read_bytes(),
-        "policy": run.checkpoint.read_bytes(),
-    }
 
 
 def rolled(part: int = 0, parts: int = 1) -> Rollout:
@@ -116,7 +107,7 @@ def test_units_are_every_part_of_every_group() -> None:
     ]
     assert [unit.arguments[1:] for unit in units] == [(2, 0, 0), (2, 0, 1), (2, 1, 0), (2, 1, 1)]
     assert [unit.name for unit in units_of(TINY, 0)] == ["update 1, group 1", "update 1, group 2"]
-    seeds = [group.host_seeds for groups in hosts_of(SHORT, 2) for group in groups]
+    seeds = [group.host_seeds for unit in units for group in hosts_of(*unit.arguments)]
     assert [len(each) for each in seeds] == [2] * 4
     assert len({seed for each in seeds for seed in each}) == 4  # two replicas of each
 
@@ -129,7 +120,7 @@ def test_a_unit_is_the_rollout_with_these_weights() -> None:
     )
     assert state.normalizer is not None
     content = grow_unit(weights_of(state), SHORT, 2, 1, 1)
-    found = rollout_from_bytes(content, hosts_of(SHORT, 2)[3])
+    found = rollout_from_bytes(content, hosts_of(SHORT, 2, 1, 1))
     expected = roll_out(
         state.policy,
         SHORT.env,
@@ -145,10 +136,10 @@ def test_a_unit_is_the_rollout_with_these_weights() -> None:
 
 
 def test_the_same_run_on_every_engine(workers: LocalEngine, tmp_path: Path) -> None:
-    here = traces(run_on(HereEngine(), tmp_path / "here", SHORT))
-    assert traces(run_on(workers, tmp_path / "two", SHORT)) == here
+    here = lasting(run_on(HereEngine(), tmp_path / "here", SHORT))
+    assert lasting(run_on(workers, tmp_path / "two", SHORT)) == here
     killed = run_on(workers, tmp_path / "killed", SHORT, kill_at=1)
-    assert traces(killed) == here
+    assert lasting(killed) == here
     rows = killed.read_lines(METRICS)
     assert [row["rollout"]["faults"] > 0 for row in rows] == [False, True, False]
     assert sum(work["units"] for work in rows[0]["rollout"]["workers"].values()) == 4
@@ -159,7 +150,7 @@ def test_a_unit_that_fails_ends_the_run_with_all_before_it_kept(workers: LocalEn
     data, away = tmp_path / "mine.npz", tmp_path / "away.npz"
     np.savez(data, x=np.random.default_rng(0).normal(size=(60, 6, 6)), y=np.arange(60) % 3)
     config = replace(SHORT, env=replace(SHORT.env, data=str(data)))
-    expected = traces(run_on(HereEngine(), tmp_path / "here", config))
+    expected = lasting(run_on(HereEngine(), tmp_path / "here", config))
     run = RunFolder.create(tmp_path / "run", config)
 
     def lose_data(progress: Progress) -> None:
@@ -178,4 +169,4 @@ def test_a_unit_that_fails_ends_the_run_with_all_before_it_kept(workers: LocalEn
     away.rename(data)
     with InterruptGuard() as guard:
         train(config, run, guard, on_progress=lambda progress: None, engine=workers, resume=True)
-    assert traces(run) == expected
+    assert lasting(run) == expected

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from simic_training.command.parsing import OneLineParser, UsageError, positive_number
-from simic_training.command.saying import quoted, say
+from simic_training.command.saying import in_words, quoted, say
 from simic_training.command.shown import show_rows
 from simic_training.engines.unit import Unit
 from simic_training.runs.config import TrainConfig
@@ -51,13 +51,14 @@ def grow_command(
     check_unit(options, config, run.whole_lines())
     place = (options.update - 1, options.group - 1, options.part - 1)
     content = grow_unit(run.checkpoint.read_bytes(), config, *place)
-    hosts = hosts_of(config, place[0])[place[1] * config.units + place[2]]
+    hosts = hosts_of(config, *place)
     episodes = rollout_from_bytes(content, hosts).episodes
     seeds = [seed for group in hosts for seed in group.host_seeds]
     columns = (episodes.episode_return, episodes.val_accuracy[:, -1], episodes.size)
     rows = [(seed, *(f"{float(column[host]):.2f}" for column in columns)) for host, seed in enumerate(seeds)]
-    described = ", ".join(f"{name} {value}" for name, value in hosts[0].describe().items())
-    show_rows(console, f"Grown on {described}", ("host seed", "return", "val accuracy %", "size"), rows)
+    show_rows(
+        console, f"Grown on {in_words(hosts[0])}", ("host seed", "return", "val accuracy %", "size"), rows
+    )
     say(console, f"Nothing was written; {shlex.join(('tamiyo', *words))} does the same again")
     return 0
 

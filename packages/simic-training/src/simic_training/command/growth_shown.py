@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from simic_training.command.saying import say
+from simic_training.command.saying import in_words, say
 from simic_training.evaluation.play import play
 from simic_training.evaluation.story import final_slots, growth_events
 from simic_training.growth.draws import draw_groups
@@ -21,9 +21,8 @@ def show_growth(state: TrainingState, config: TrainConfig, console: Console) -> 
     grown = play(controller, groups, rent_rate=env.rent_rate, rules=env.rules)
     bare = play(WaitController(), groups, rent_rate=env.rent_rate, rules=env.rules)
     slots = state.policy.slot_config
-    described = ", ".join(f"{name} {value}" for name, value in groups[0].describe().items())
     lines = [
-        f"What the trained policy grew on a host that it never saw ({described}):",
+        f"What the trained policy grew on a host that it never saw ({in_words(groups[0])}):",
         *(f"  {line}" for line in growth_events(grown.episodes, 0, slots)),
         "  in the end:",
         *(f"  {line}" for line in final_slots(grown.episodes, 0, slots)),

@@ -5,10 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from simic_training.growth.draws import HostGroup
+
 
 def say(console: Console, line: str) -> None:
     """Print a line whole, whatever is in it and however wide the console is."""
     console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def in_words(group: HostGroup) -> str:
+    """What tells a group of hosts apart: "task digits, width 6, learning_rate 0.2"."""
+    return ", ".join(f"{name} {value}" for name, value in group.describe().items())
 
 
 def quoted(path: Path) -> str:

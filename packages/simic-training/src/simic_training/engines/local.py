@@ -87,9 +87,7 @@ class LocalEngine:
         while not self._closed.is_set():
             try:
                 content, seconds = self._worker(name).do(work, shared, unit.arguments)
-            except (
-                RuntimeError
-            ) as error:  # BrokenProcessPool, or the pool is gone because this engine was closed
+            except RuntimeError as error:  # BrokenProcessPool; or a closed engine has shut the pool
                 self._drop(name)
                 fault, cause = "the worker died", error
             except WorkError as error:

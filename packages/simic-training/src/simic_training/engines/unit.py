@@ -49,7 +49,7 @@ class UnitFailedError(RuntimeError):
 
     def __init__(self, unit: Unit, times: int, fault: str) -> None:
         super().__init__(f"{unit.name} failed {times} times: {fault}")
-        self.unit, self.fault = unit, fault
+        self.unit = unit
 
 
 class Engine(Protocol):

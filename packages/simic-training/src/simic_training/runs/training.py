@@ -129,10 +129,13 @@ def roll_outs(config: TrainConfig, state: TrainingState, engine: Engine) -> tupl
     """What the policy as it is grows for the next update, in the order of the units, and who grew it."""
     done: list[Done] = []
     started = perf_counter()
-    contents = engine.run(grow_unit, weights_of(state), units_of(config, state.update), done.append)
+    units = units_of(config, state.update)
+    contents = engine.run(grow_unit, weights_of(state), units, done.append)
     seconds = perf_counter() - started
-    hosts = hosts_of(config, state.update)
-    rollouts = [rollout_from_bytes(*each) for each in zip(contents, hosts, strict=True)]
+    rollouts = [
+        rollout_from_bytes(content, hosts_of(*unit.arguments))
+        for content, unit in zip(contents, units, strict=True)
+    ]
     return rollouts, load_of(done, seconds)
 
 

@@ -18,13 +18,10 @@ def units_of(config: TrainConfig, update: int) -> list[Unit]:
     return list(_units(config, update))
 
 
-def hosts_of(config: TrainConfig, update: int) -> list[tuple[HostGroup, ...]]:
-    """The hosts of each of these units."""
-    drawn = [
-        draw_groups(config.env, config.env.group_size, config.rollout_seed(update, group))
-        for group in range(config.groups)
-    ]
-    return [part_of_groups(groups, part, config.units) for groups in drawn for part in range(config.units)]
+def hosts_of(config: TrainConfig, update: int, group: int, part: int) -> tuple[HostGroup, ...]:
+    """The hosts of a unit; arguments as those of `grow_unit`."""
+    drawn = draw_groups(config.env, config.env.group_size, config.rollout_seed(update, group))
+    return part_of_groups(drawn, part, config.units)
 
 
 def weights_of(state: TrainingState) -> bytes:
