@@ -76,7 +76,7 @@ def tests(session: nox.Session, suite: str) -> None:
 def bench(session: nox.Session, package: Path) -> None:
     """Each package's benchmarks as a table of ratios; `-- --write` keeps it in the package's README."""
     sync(session, "--package", package.name, "--group", "bench")
-    raw = Path(session.create_tmp()) / f"{package.name}.json"
+    raw = Path(session.virtualenv.location) / f"{package.name}.json"
     folder = package / "tests/benchmarks"
     # Without the tests' conftest, which may check every call, but with the modules beside it.
     options = [

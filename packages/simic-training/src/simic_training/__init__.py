@@ -1,8 +1,10 @@
 """Learning when and what to grow: environments, recurrent PPO, runs, evaluation, reports and the `tamiyo` command."""
 
+from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine
-from simic_training.engines.unit import Engine, UnitFailedError
+from simic_training.engines.ray_engine import EngineError, RayEngine
+from simic_training.engines.unit import Engine
 from simic_training.envs.flatten import FlattenAction, FlattenVectorAction
 from simic_training.envs.registration import register_envs
 from simic_training.envs.single import GrowthEnv
@@ -36,6 +38,7 @@ __all__ = [
     "Advantages",
     "Carry",
     "Engine",
+    "EngineError",
     "EnvStep",
     "Environments",
     "Evaluation",
@@ -56,6 +59,7 @@ __all__ = [
     "PPOLoss",
     "Progress",
     "Ratio",
+    "RayEngine",
     "RewardTerms",
     "Rollout",
     "RunFolder",

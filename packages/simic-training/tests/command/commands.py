@@ -66,14 +66,6 @@ def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None
         time.sleep(0.01)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not asked after does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[str, str]:
     """Signal the process, and give what it printed to stdout and stderr."""
     process.send_signal(signum)

@@ -49,7 +49,7 @@ from tamiyo_policies import CheckpointError, clear_registry
             ["grow", "x", "--update", "0", "--group", "1"],
             "argument --update: must be an integer of at least 1",
         ),
-        (["doctor", "--fix"], "unknown option --fix; the nearest is --help"),
+        (["doctor", "--fix"], "unknown option --fix; the nearest is --engine"),
         (["list", "polices"], "argument what: invalid choice: 'polices'"),
     ],
 )

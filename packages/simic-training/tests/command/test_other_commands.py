@@ -16,6 +16,7 @@ from leyline_types import BlueprintAction
 from simic_training.command import checks
 from simic_training.command import evaluate as evaluate_module
 from simic_training.command.main import main
+from simic_training.engines.unit import Done
 from simic_training.evaluation.run import evaluate_run
 from simic_training.evaluation.tables import table_from_json
 from simic_training.runs.folder import RunFolder
@@ -102,7 +103,7 @@ def test_a_signal_ends_an_evaluation_and_leaves_the_old_one(
     (run / "evaluation.json").write_text("{}")
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def raise_it(stage: str, done: float) -> None:
+    def raise_it(done: Done, part: float) -> None:
         signal.raise_signal(signum)
 
     def interrupted(*arguments: object, **options: object) -> object:

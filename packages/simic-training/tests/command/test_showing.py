@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from simic_training.command.parsing import nearest_option
-from simic_training.command.progress import ProgressShown, StagesShown, duration, time_left
+from simic_training.command.progress import ProgressShown, duration, time_left
 from simic_training.command.saying import say
 from simic_training.command.shown import parts, show_table
+from simic_training.command.units_shown import UnitsShown
+from simic_training.engines.unit import Done
 from simic_training.evaluation.tables import Column, Table
+from simic_training.runs.interrupts import InterruptGuard
 from simic_training.statistics import Estimate
 
 
@@ -56,21 +59,17 @@ def test_what_was_done_before_tells_nothing_about_the_speed() -> None:
     assert file.getvalue() == "update 91/100, 0:27 left\n"
 
 
-def test_stages_have_times_of_their_own() -> None:
+def test_units_are_told_with_the_time_left_and_then_who_did_them() -> None:
     output, file = console()
-    clock = Clock()
-    with ProgressShown(output, "", clock=clock) as shown:
-        stages = StagesShown(shown)
-        for stage, pace in (("family", 10.0), ("transfer", 1.0)):
-            for done in (0.5, 1.0):
-                clock.now += pace
-                stages.update(stage, done)
-    assert file.getvalue().splitlines() == [
-        "50 %, family, 0:10 left",
-        "100 %, family",
-        "50 %, transfer, 0:01 left",
-        "100 %, transfer",
-    ]
+    with UnitsShown(output, InterruptGuard()) as shown:
+        shown.tell(Done("family, group 1", "worker_0", 3.0, 0), 0.5)
+        shown.tell(Done("family, group 2", "worker_1", 9.0, 0), 1.0)
+    first, last, *workers = file.getvalue().splitlines()
+    assert first.startswith("50 %, family, group 1, 0:")
+    assert last == "100 %, family, group 2"
+    assert workers[:2] == ["worker_0: 3 s for units: 1", "worker_1: 9 s for units: 1"]
+    assert workers[2].startswith("2 workers ")
+    assert workers[2].endswith(" % busy, slowest unit 1.5x")
 
 
 def test_a_terminal_shows_a_bar_in_80_columns() -> None:

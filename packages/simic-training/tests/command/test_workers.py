@@ -3,21 +3,19 @@
 import os
 import re
 import signal
-import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from commands import end, is_alive, start, tiny, traces, train, wait_until
+from commands import end, start, tiny, traces, train, wait_until
+from processes import descendants, is_alive, wait_for
 
+from simic_training.command import engines
 from simic_training.command.main import main
 from simic_training.command.options import build_parser
-from simic_training.command.training_news import busy
-from simic_training.command.workers import engine_of
 from simic_training.engines.here import HereEngine
-from simic_training.engines.local import LocalEngine, cores
+from simic_training.engines.local import cores
 from simic_training.runs.folder import METRICS, RunFolder
 
 APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
@@ -28,17 +26,23 @@ def options(*words: str) -> Any:
     return build_parser().parse_args(["train", *words])
 
 
-def test_as_many_as_cores_and_no_more_than_units() -> None:
-    assert isinstance(engine_of(options(), 1), HereEngine)
-    assert isinstance(engine_of(options("--workers", "1"), 9), HereEngine)
-    for words, units, workers in (
-        (("--workers", "3"), 9, 3),
-        (("--workers", "3"), 2, 2),
-        ((), 1000, cores()),
+def test_as_many_as_cores_and_no_more_than_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def note(workers: int) -> HereEngine:
+        asked.append(workers)
+        return HereEngine()
+
+    monkeypatch.setattr(engines, "LocalEngine", note)
+    for words, units in (
+        ((), 1),
+        (("--workers", "1"), 9),
+        (("--workers", "3"), 9),
+        (("--workers", "3"), 2),
+        ((), 999),
     ):
-        with closing(engine_of(options(*words), units)) as engine:
-            assert engine.workers == workers
-            assert isinstance(engine, LocalEngine) == (workers > 1)
+        assert isinstance(engines.engine_of(options(*words), units), HereEngine)
+    assert asked == [3, 2, *([cores()] if cores() > 1 else [])]
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "many"])
@@ -65,22 +69,6 @@ def test_the_same_run_with_any_number_of_workers(tmp_path: Path, capsys: pytest.
     assert traces(tmp_path / "two") == traces(tmp_path / "one")
 
 
-def test_how_busy_workers_were() -> None:
-    workers = {"worker_0": {"units": 1, "seconds": 3.0}, "worker_1": {"units": 3, "seconds": 4.0}}
-    rollout = {"seconds": 5.0, "workers": workers, "slowest_over_median": 1.25, "faults": 0}
-    assert busy(rollout) == "2 workers 70 % busy, slowest unit 1.2x"
-    assert busy({**rollout, "workers": {"here": {"units": 4, "seconds": 4.9}}}) == ""
-
-
-def descendants(pid: int) -> set[int]:
-    """All processes under this one; threads start some of them."""
-    found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found |= {int(child), *descendants(int(child))}
-    return found
-
-
 @pytest.mark.parametrize(
     ("signum", "updates", "least"),
     [(signal.SIGINT, 0, 2), (signal.SIGINT, 2, 4), (signal.SIGKILL, 2, 4)],
@@ -105,10 +93,7 @@ def test_no_worker_outlives_the_command(
         assert process.returncode == -signum
     else:
         assert (process.returncode, err) == (128 + signum, f"tamiyo: ended by {signum.name}\n")
-    deadline = time.monotonic() + 60
-    while any(map(is_alive, workers)):
-        assert time.monotonic() < deadline, "workers are still there"
-        time.sleep(0.02)
+    wait_for(lambda: not any(map(is_alive, workers)))
 
 
 def test_what_fails_is_told_with_a_command_that_does_it_alone(
@@ -126,7 +111,7 @@ def test_what_fails_is_told_with_a_command_that_does_it_alone(
     assert all(warning.startswith("tamiyo: warning: update 1, group 1, part ") for warning in warnings)
     told = re.fullmatch(
         rf"tamiyo: update 1, group 1, part (\d) failed 3 times: FileNotFoundError: .*mine\.npz.*; "
-        rf"(tamiyo grow {folder} --update 1 --group 1 --part (\d)) does that alone, and once it works "
+        rf"(tamiyo grow {folder} --update 1 --group 1 --part (\d)) does it alone \(seed 0\), and once that works "
         rf"tamiyo train --resume {folder} goes on \(log: {folder}/log\.txt\)",
         line,
     )

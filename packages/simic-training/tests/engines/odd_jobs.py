@@ -5,9 +5,23 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
+from simic_training.engines.unit import Done, Engine, OnDone, Unit, Work
+
+
+def tell_nobody(done: Done) -> None:
+    """For tests that do not ask who did what."""
+
+
+def do(
+    engine: Engine, work: Work, shared: bytes, units: Sequence[Unit], on_done: OnDone = tell_nobody
+) -> list[bytes]:
+    """All of the units."""
+    return engine.start(work, shared, units).results(on_done)
 
 
 def answer(shared: bytes, number: int, seconds: float = 0.0) -> bytes:
@@ -17,6 +31,14 @@ def answer(shared: bytes, number: int, seconds: float = 0.0) -> bytes:
 
 def who(shared: bytes) -> bytes:
     return str(os.getpid()).encode()
+
+
+def where(shared: bytes, seconds: float) -> bytes:
+    """The node of a Ray cluster."""
+    import ray
+
+    time.sleep(seconds)
+    return str(ray.get_runtime_context().get_node_id()).encode()
 
 
 def threads(shared: bytes) -> bytes:
@@ -65,3 +87,8 @@ def send_much(shared: bytes, notes: Path) -> bytes:
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
         time.sleep(0.005)
     return bytes(50_000_000)
+
+
+def at_work_or_stumble(shared: bytes, notes: Path, what: int | list[str]) -> bytes:
+    """One of the two."""
+    return at_work(shared, notes, what) if isinstance(what, int) else stumble(shared, notes, what)

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from odd_jobs import at_work
+from odd_jobs import at_work, do
 
 from simic_training.engines.local import LocalEngine
 from simic_training.engines.unit import Unit
 
 if __name__ == "__main__":
     units = [Unit("", (Path(sys.argv[1]), 9))] * 2
-    LocalEngine(2).run(at_work, b"", units, lambda done: None)
+    do(LocalEngine(2), at_work, b"", units)

@@ -6,30 +6,27 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import is_alive
-from odd_jobs import answer, at_work, imported, send_much, stumble, threads, who
+from odd_jobs import answer, at_work, do, imported, send_much, stumble, threads, who
+from processes import is_alive, wait_for
 
+from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine, cores
-from simic_training.engines.unit import Done, Engine, Unit, UnitFailedError
-
-PATIENCE = 60.0
-"""Seconds until a test gives up waiting for a process; it waits no longer than it must."""
+from simic_training.engines.unit import Done, Engine, Unit
 
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[LocalEngine]:
     with closing(LocalEngine(2)) as engine:
         while len(engine.pids) < 2:
-            engine.run(answer, b"", [Unit("", (0, 0.1))] * 2, lambda done: None)
+            do(engine, answer, b"", [Unit("", (0, 0.1))] * 2)
         yield engine
 
 
@@ -38,43 +35,36 @@ def engine(request: pytest.FixtureRequest, two: LocalEngine) -> Engine:
     return HereEngine() if request.param == "here" else two
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < PATIENCE, "waited in vain"
-        time.sleep(0.02)
-
-
 def test_results_come_in_the_order_of_the_units(engine: Engine) -> None:
     done: list[Done] = []
     units = [Unit(f"unit {number}", (number, 0.3 if number == 0 else 0.0)) for number in range(6)]
-    results = engine.run(answer, b"n", units, done.append)
+    results = do(engine, answer, b"n", units, done.append)
     assert results == [f"n{number}".encode() for number in range(6)]
     assert sorted(each.unit for each in done) == [unit.name for unit in units]
     assert all(each.faults == 0 for each in done)
     slow = next(each for each in done if each.unit == "unit 0")
     assert slow.seconds >= 0.3
-    if engine.workers > 1:
+    if isinstance(engine, LocalEngine):
         assert done[0].unit != "unit 0"
 
 
 def test_workers_are_other_processes_and_stay(two: LocalEngine) -> None:
-    first = two.run(who, b"", [Unit("", ())] * 8, lambda done: None)
-    second = two.run(who, b"", [Unit("", ())] * 8, lambda done: None)
+    first = do(two, who, b"", [Unit("", ())] * 8)
+    second = do(two, who, b"", [Unit("", ())] * 8)
     assert os.getpid() not in {int(pid) for pid in first + second}
     assert {int(pid) for pid in first + second} <= set(two.pids)
-    assert len(two.pids) == two.workers == 2
-    assert HereEngine().run(who, b"", [Unit("", ())], lambda done: None) == [str(os.getpid()).encode()]
+    assert len(two.pids) == 2
+    assert do(HereEngine(), who, b"", [Unit("", ())]) == [str(os.getpid()).encode()]
 
 
 def test_workers_have_one_thread(two: LocalEngine) -> None:
-    assert two.run(threads, b"", [Unit("", ())] * 4, lambda done: None) == [b"1"] * 4
+    assert do(two, threads, b"", [Unit("", ())] * 4) == [b"1"] * 4
 
 
 def test_what_takes_long_to_import_is_there_when_a_worker_starts() -> None:
     with closing(LocalEngine(1)) as one:
         units = [Unit("", (name,)) for name in ("sklearn.datasets", "torch._dynamo", "ensurepip")]
-        assert one.run(imported, b"", units, lambda done: None) == [b"True", b"True", b"False"]
+        assert do(one, imported, b"", units) == [b"True", b"True", b"False"]
 
 
 @pytest.mark.parametrize(
@@ -86,35 +76,39 @@ def test_what_passes_is_done_again(
     done: list[Done] = []
     units = [Unit("the unlucky one", (tmp_path / "notes", errors)), Unit("another", (tmp_path / "more", []))]
     with caplog.at_level(logging.WARNING):
-        assert two.run(stumble, b"", units, done.append) == [b"done", b"done"]
+        assert do(two, stumble, b"", units, done.append) == [b"done", b"done"]
     assert {each.unit: each.faults for each in done} == {"the unlucky one": len(errors), "another": 0}
     assert caplog.text.count("the unlucky one is begun again") == len(errors)
     assert ("the worker died" in caplog.text) == ("die" in errors)
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
-    [("no luck", "AwkwardError: no luck"), ("die", "the worker died")],
+    ("error", "said", "times"),
+    [("no luck", "AwkwardError: no luck", 3), ("die", "the worker died", 9)],
     ids=["error", "death"],
 )
-def test_what_comes_back_three_times_is_told(two: LocalEngine, tmp_path: Path, error: str, said: str) -> None:
-    unit = Unit("update 3, group 1", (tmp_path / "notes", [error] * 9))
-    with pytest.raises(UnitFailedError, match=f"update 3, group 1 failed 3 times: {said}") as failed:
-        two.run(stumble, b"", [unit], lambda done: None)
+def test_what_comes_back_is_told_in_the_end(
+    two: LocalEngine, tmp_path: Path, error: str, said: str, times: int
+) -> None:
+    unit = Unit("update 3, group 1", (tmp_path / "notes", [error] * 99))
+    with pytest.raises(UnitFailedError, match=f"update 3, group 1 failed {times} times: {said}") as failed:
+        do(two, stumble, b"", [unit])
     assert failed.value.unit is unit
-    assert len((tmp_path / "notes").read_text()) == 3
-    assert two.run(answer, b"", [Unit("", (1,))], lambda done: None) == [b"1"]
+    assert len((tmp_path / "notes").read_text()) == times
+    assert do(two, answer, b"", [Unit("", (1,))]) == [b"1"]
 
 
-def test_an_error_in_this_process_is_itself(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="no luck") as raised:
-        HereEngine().run(stumble, b"", [Unit("", (tmp_path / "notes", ["no luck"]))], lambda done: None)
-    assert type(raised.value).__name__ == "AwkwardError"
+def test_an_error_in_this_process_ends_at_once(tmp_path: Path) -> None:
+    unit = Unit("update 3, group 1", (tmp_path / "notes", ["no luck"]))
+    with pytest.raises(UnitFailedError, match=r"^update 3, group 1 failed: AwkwardError: no luck$") as failed:
+        do(HereEngine(), stumble, b"", [unit])
+    assert failed.value.unit is unit
+    assert type(failed.value.__cause__).__name__ == "AwkwardError"
 
 
 def test_workers_do_not_hear_ctrl_c(two: LocalEngine, tmp_path: Path) -> None:
     done: list[Done] = []
-    two.run(stumble, b"", [Unit("", (tmp_path / "notes", ["interrupt"]))], done.append)
+    do(two, stumble, b"", [Unit("", (tmp_path / "notes", ["interrupt"]))], done.append)
     assert [each.faults for each in done] == [0]
 
 
@@ -122,14 +116,14 @@ def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
     with closing(LocalEngine(1)) as one:
         threading.Thread(target=kill_when_busy, args=(tmp_path,)).start()
         done: list[Done] = []
-        assert one.run(at_work, b"", [Unit("", (tmp_path, 1))], done.append) == [b"late"]
+        assert do(one, at_work, b"", [Unit("", (tmp_path, 1))], done.append) == [b"late"]
         assert [each.faults for each in done] == [1]
         (victim,) = (int(path.name) for path in tmp_path.iterdir() if path.name.isdecimal())
         assert victim not in one.pids
 
 
 def kill_when_busy(notes: Path) -> None:
-    wait_until(lambda: any(notes.iterdir()))
+    wait_for(lambda: any(notes.iterdir()))
     os.kill(int(next(notes.iterdir()).name), signal.SIGKILL)
 
 
@@ -149,13 +143,13 @@ def test_a_worker_that_cannot_be_forked_is_tried_again(
     monkeypatch.setattr(ProcessPoolExecutor, "submit", failing)
     with closing(LocalEngine(1)) as one:
         done: list[Done] = []
-        assert one.run(answer, b"", [Unit("", (7,))], done.append) == [b"7"]
+        assert do(one, answer, b"", [Unit("", (7,))], done.append) == [b"7"]
         assert [each.faults for each in done] == [1]
 
 
 def test_a_worker_that_dies_while_it_sends_is_noticed(two: LocalEngine, tmp_path: Path) -> None:
     done: list[Done] = []
-    (result,) = two.run(send_much, b"", [Unit("", (tmp_path / "notes",))], done.append)
+    (result,) = do(two, send_much, b"", [Unit("", (tmp_path / "notes",))], done.append)
     assert len(result) == 50_000_000
     assert [each.faults for each in done] == [1]
 
@@ -163,7 +157,7 @@ def test_a_worker_that_dies_while_it_sends_is_noticed(two: LocalEngine, tmp_path
 def test_errors_that_say_something_else_each_time_end_too(two: LocalEngine, tmp_path: Path) -> None:
     unit = Unit("the unit", (tmp_path / "notes", [f"error {number}" for number in range(99)]))
     with pytest.raises(UnitFailedError, match="the unit failed 9 times: AwkwardError: error 8"):
-        two.run(stumble, b"", [unit], lambda done: None)
+        do(two, stumble, b"", [unit])
 
 
 def test_what_lies_in_the_working_folder_is_not_run(tmp_path: Path) -> None:
@@ -171,7 +165,7 @@ def test_what_lies_in_the_working_folder_is_not_run(tmp_path: Path) -> None:
     script = Path(__file__).with_name("orphan_maker.py")
     with subprocess.Popen([sys.executable, str(script), "notes"], cwd=tmp_path) as driver:
         (tmp_path / "notes").mkdir()
-        wait_until(lambda: len(list((tmp_path / "notes").iterdir())) == 2)
+        wait_for(lambda: len(list((tmp_path / "notes").iterdir())) == 2)
         driver.kill()
     assert not (tmp_path / "executed").exists()
 
@@ -180,28 +174,31 @@ def test_closing_ends_what_is_being_done(tmp_path: Path) -> None:
     engine = LocalEngine(2)
     threading.Thread(target=close_when_busy, args=(engine, tmp_path)).start()
     with pytest.raises(CancelledError):
-        engine.run(at_work, b"", [Unit("", (tmp_path, 9))] * 3, lambda done: None)
+        do(engine, at_work, b"", [Unit("", (tmp_path, 9))] * 3)
     pids = [int(path.name) for path in tmp_path.iterdir()]
     assert len(pids) == 2
-    wait_until(lambda: not any(map(is_alive, pids)))
+    wait_for(lambda: not any(map(is_alive, pids)))
 
 
 def close_when_busy(engine: LocalEngine, notes: Path) -> None:
-    wait_until(lambda: len(list(notes.iterdir())) == 2)
+    wait_for(lambda: len(list(notes.iterdir())) == 2)
     engine.close()
 
 
 def test_workers_die_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = Path(__file__).with_name("orphan_maker.py")
     with subprocess.Popen([sys.executable, str(script), str(tmp_path)]) as driver:
-        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
         driver.kill()
     pids = [int(path.name) for path in tmp_path.iterdir()]
-    wait_until(lambda: not any(map(is_alive, pids)))
+    wait_for(lambda: not any(map(is_alive, pids)))
 
 
 def test_as_many_workers_as_cores_unless_told() -> None:
     with closing(LocalEngine()) as engine:
-        assert engine.workers == cores() >= 1
+        while len(engine.pids) < cores():
+            do(engine, answer, b"", [Unit("", (0, 0.1))] * cores())
+        do(engine, answer, b"", [Unit("", (0, 0.1))] * 3 * cores())
+        assert len(engine.pids) == cores() >= 1
     with pytest.raises(ValueError, match="`workers` must be at least 1, not 0"):
         LocalEngine(0)

@@ -7,7 +7,7 @@ from simic_training.evaluation.bar import bar_table
 from simic_training.evaluation.comparisons import controllers_table, kinds_table, lead, static_table
 from simic_training.evaluation.family import FamilyOutcomes, family_tables, with_best
 from simic_training.evaluation.outcomes import Outcomes
-from simic_training.evaluation.sweep import by_return, schedules_by_kind_table, schedules_table
+from simic_training.evaluation.schedule_tables import by_return, schedules_by_kind_table, schedules_table
 from simic_training.statistics import Estimate
 
 HOSTS = [

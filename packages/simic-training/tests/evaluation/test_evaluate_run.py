@@ -1,6 +1,7 @@
 """A whole evaluation, small: a policy that has learnt nothing yet against everything."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,20 @@ from made_up import TINY
 
 from kasmina_hosts import HostConfig
 from leyline_types import BlueprintAction, LegalityRules
+from simic_training.engines.local import LocalEngine
+from simic_training.engines.unit import Done
+from simic_training.evaluation.comparisons import POLICY
+from simic_training.evaluation.controllers import RANDOM
 from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.play import play
 from simic_training.evaluation.results import Evaluation, evaluation_from_json, evaluation_to_json
-from simic_training.evaluation.run import evaluate_run
+from simic_training.evaluation.run import evaluate_run, weights_in
+from simic_training.evaluation.stages import controllers_of, stages_of
 from simic_training.evaluation.sweep import sweep
 from simic_training.growth.draws import slots_of
 from simic_training.runs.config import TrainConfig
+from simic_training.runs.rollout import actions_seed
 from simic_training.statistics import Estimate
 from tamiyo_features import init_normalizer, update
 from tamiyo_policies import (
@@ -49,15 +56,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[tuple[str, float]]:
+def heard() -> list[tuple[Done, float]]:
     return []
 
 
+OPTIONS = EvaluationOptions(hosts_per_member=8, schedules="first", transfer=True, budget=3)
+
+
 @pytest.fixture(scope="module")
-def evaluation(checkpoint: Path, heard: list[tuple[str, float]]) -> Evaluation:
-    options = EvaluationOptions(hosts_per_member=8, schedules="first", transfer=True, budget=3)
+def evaluation(checkpoint: Path, heard: list[tuple[Done, float]]) -> Evaluation:
     return evaluate_run(
-        CONFIG, checkpoint, options, on_progress=lambda stage, done: heard.append((stage, done))
+        CONFIG, checkpoint, OPTIONS, on_progress=lambda done, part: heard.append((done, part))
     )
 
 
@@ -134,14 +143,18 @@ def test_the_policy_sees_what_it_was_trained_to_see(
 ) -> None:
     policy, normalizer = load_checkpoint(checkpoint)
     assert normalizer is not None
-    groups = paired_hosts(ENV, 8, 0)
-    returns = {}
+    returns: dict[bool, list[float]] = {True: [], False: []}
     for given in (normalizer, None):
-        controller = PolicyController(
-            policy, deterministic=name == "policy-greedy", seed=0, rules=FEW, normalizer=given
-        )
-        played = play(controller, groups, rent_rate=ENV.rent_rate, rules=FEW)
-        returns[given is not None] = played.episodes.episode_return.tolist()
+        for number, group in enumerate(paired_hosts(ENV, 8, 0)):
+            controller = PolicyController(
+                policy,
+                deterministic=name == "policy-greedy",
+                seed=actions_seed(0, number),
+                rules=FEW,
+                normalizer=given,
+            )
+            played = play(controller, [group], rent_rate=ENV.rent_rate, rules=FEW)
+            returns[given is not None] += played.episodes.episode_return.tolist()
     found = [row.episode_return for row in evaluation.hosts if row[:2] == ("family", name)]
     assert found == pytest.approx(returns[True], abs=1e-3)
     assert found != pytest.approx(returns[False], abs=1e-3)
@@ -153,11 +166,9 @@ def test_episodes_of_the_policy(evaluation: Evaluation) -> None:
     assert [episode["test_accuracy"] for episode in evaluation.episodes] == tested
 
 
-def test_progress_names_what_is_played(evaluation: Evaluation, heard: list[tuple[str, float]]) -> None:
-    assert list(dict.fromkeys(stage for stage, _ in heard)) == [
+def test_progress_names_what_is_played(evaluation: Evaluation, heard: list[tuple[Done, float]]) -> None:
+    assert list(dict.fromkeys(done.unit.partition(", ")[0] for done, _ in heard)) == [
         "family",
-        "static-seeds",
-        "static-wide",
         "Unseen length: 2 epochs",
         "Unseen length: 5 epochs",
         "Unseen tasks and hosts",
@@ -165,7 +176,38 @@ def test_progress_names_what_is_played(evaluation: Evaluation, heard: list[tuple
         "Unseen data: photographs",
         "random attempts",
     ]
-    assert all(0 < done <= 1 for _, done in heard)
+    assert [done.unit for done, _ in heard[:3]] == [
+        "family, group 1, part 1",
+        "family, group 1, part 2",
+        "family, group 2, part 1",
+    ]
+    parts = [part for _, part in heard]
+    assert parts == sorted(parts)
+    assert parts[0] > 0
+    assert parts[-1] == 1
+
+
+def test_the_same_evaluation_on_two_workers(evaluation: Evaluation, checkpoint: Path) -> None:
+    with closing(LocalEngine(2)) as engine:
+        assert evaluate_run(CONFIG, checkpoint, OPTIONS, engine=engine) == evaluation
+
+
+def test_groups_are_sampled_apart(checkpoint: Path) -> None:
+    """Equal draws in every group would make its hosts no proofs of their own."""
+    weights = weights_in(checkpoint)
+    options = replace(OPTIONS, hosts_per_member=8)
+    family, *_, attempts = stages_of(ENV, options)
+    twins = family._replace(groups=(family.groups[0],) * 2)
+    for stage, names in ((twins, (POLICY, RANDOM)), (attempts, ("random attempt 2", "random attempt 3"))):
+        for name in names:
+            acted = []
+            for group in range(2):
+                controller = controllers_of(stage, ENV, options, weights, group)[name]
+                episodes = play(controller, twins.groups[:1], rent_rate=0.3, rules=FEW).episodes
+                acted.append(torch.stack(list(episodes.actions)))
+            assert not torch.equal(*acted)
+    chosen = controllers_of(attempts, ENV, replace(options, budget=6), weights, 0)
+    assert list(chosen) == [f"random attempt {number}" for number in range(2, 7)]
 
 
 def test_less_can_be_asked_for(checkpoint: Path) -> None:
@@ -190,7 +232,7 @@ def test_trouble_comes_before_any_playing(checkpoint: Path, tmp_path: Path) -> N
         ),
     ):
         with pytest.raises(problem):
-            evaluate_run(CONFIG, checkpoint, options, on_progress=lambda stage, done: heard.append(stage))
+            evaluate_run(CONFIG, checkpoint, options, on_progress=lambda done, part: heard.append(done.unit))
     with pytest.raises(CheckpointError):
         evaluate_run(CONFIG, tmp_path / "none.safetensors", EvaluationOptions(hosts_per_member=8))
     assert heard == []
@@ -198,7 +240,7 @@ def test_trouble_comes_before_any_playing(checkpoint: Path, tmp_path: Path) -> N
 
 def test_sweep() -> None:
     heard: list[float] = []
-    table = sweep(ENV, hosts_per_member=8, on_progress=heard.append)
+    table = sweep(ENV, hosts_per_member=8, on_progress=lambda done, part: heard.append(part))
     assert set(table.rows) >= {"none", "random", "heuristic", "plateau", "norm xall @0", "conv_light x1 @1"}
     returns = [cells[0].mean for cells in table.rows.values() if isinstance(cells[0], Estimate)]
     assert len(returns) == len(table.rows)

@@ -68,9 +68,9 @@ def test_plateau_rule_germinates_what_fits(topology: Topology) -> None:
 
 
 def test_random_attempts_have_seeds_of_their_own() -> None:
-    assert list(random_attempts(3, HostConfig(), RULES, seed=1)) == [
+    assert list(random_attempts(HostConfig(), RULES, seeds=[5, 6, 7])) == [
         "random attempt 2",
         "random attempt 3",
         "random attempt 4",
     ]
-    assert random_attempts(0, HostConfig(), RULES, seed=1) == {}
+    assert random_attempts(HostConfig(), RULES, seeds=[]) == {}

@@ -170,18 +170,6 @@ def _blank_slots(rows: int = 6) -> SlotColumns[Tensor]:
     return SlotColumns(*[torch.zeros(rows, 3)] * len(SlotColumns._fields))
 
 
-def test_many_controllers_are_played_in_parts(
-    monkeypatch: pytest.MonkeyPatch, together: dict[str, Played], controllers: Controllers, groups: Any
-) -> None:
-    monkeypatch.setattr("simic_training.evaluation.side_by_side.POPULATION", 6)  # two copies of three hosts
-    heard: list[float] = []
-    parted = play_all(controllers, groups, rent_rate=0.3, rules=RULES, on_progress=heard.append)
-    assert list(parted) == list(controllers)
-    for name, played in parted.items():
-        assert_same(played, together[name])
-    assert heard == pytest.approx([step / 12 for step in range(1, 13)])
-
-
 def test_no_groups() -> None:
     with pytest.raises(ValueError, match="at least one group"):
         play_all({"none": WaitController()}, [], rent_rate=0.3, rules=RULES)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -10,13 +11,13 @@ from run_settings import TINY
 
 from leyline_types import HEAD_NAMES, LifecycleOp
 from simic_training.engines.here import HereEngine
-from simic_training.engines.unit import Done, load_of
 from simic_training.ppo.update import UpdateStats, update_policy
 from simic_training.runs import training, units
+from simic_training.runs.collecting import Collected, Collecting
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.rollout import Rollout, roll_out
-from simic_training.runs.training import Progress, fresh_state, learn, roll_outs, train
+from simic_training.runs.training import Progress, fresh_state, learn, train
 from tamiyo_features import freeze, update
 from tamiyo_policies import load_controller
 
@@ -30,9 +31,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def first_rollouts() -> list[Rollout]:
+def first() -> Collected:
     """What the run's first update learnt from, made again."""
-    return roll_outs(TINY, fresh_state(TINY), HereEngine())[0]
+    return Collecting(TINY, HereEngine(), fresh_state(TINY)).next(0)
+
+
+@pytest.fixture(scope="module")
+def first_rollouts(first: Collected) -> list[Rollout]:
+    return first.rollouts
 
 
 def test_metrics_describe_the_rollouts(run: RunFolder, first_rollouts: list[Rollout]) -> None:
@@ -94,10 +100,10 @@ def test_episodes_are_written_one_by_one(run: RunFolder, first_rollouts: list[Ro
             assert len(set(stages)) == len(set(episodes.stage[host, :, index].tolist()))
 
 
-def test_an_update_moves_policy_and_normaliser(first_rollouts: list[Rollout]) -> None:
+def test_an_update_moves_policy_and_normaliser(first: Collected) -> None:
     state = fresh_state(TINY)
     before = {name: tensor.clone() for name, tensor in state.policy.state_dict().items()}
-    after, record = learn(TINY, state, first_rollouts, load_of([Done("", "here", 1.0, 0)], 1.0))
+    after, record = learn(TINY, state, first, perf_counter())
     assert after.update == record["update"] == 1
     assert after.normalizer is not None
     assert any(not torch.equal(tensor, before[name]) for name, tensor in after.policy.state_dict().items())

@@ -16,9 +16,10 @@ from run_traces import lasting
 
 from kasmina_hosts import DigitsTask, GrownSeed
 from leyline_types import AlphaAlgorithm, BlueprintAction
+from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine
-from simic_training.engines.unit import Engine, UnitFailedError
+from simic_training.engines.unit import Engine
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard

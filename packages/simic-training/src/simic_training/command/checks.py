@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,6 +15,7 @@ import torch
 
 from simic_training.command.run_log import PACKAGES
 from simic_training.engines.local import cores
+from simic_training.engines.ray_engine import EngineError, RayEngine
 from tamiyo_policies import get_policy, list_policies, register_builtin_policies
 
 LEAST_DISK: Final = 100 * 2**20
@@ -23,7 +25,10 @@ _EXTRAS: Final = (
     ("sb3", "sb3_contrib", "sb3-contrib", "training with Stable Baselines 3"),
     ("torchrl", "torchrl", "torchrl", "training with TorchRL"),
     ("tensorboard", "tensorboard", "tensorboard", "tamiyo train --tensorboard"),
+    ("ray", "ray", "ray", "--engine ray"),
 )
+LIBRARIES: Final = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "gymnasium", "rich")
+
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -42,20 +47,23 @@ class Check(NamedTuple):
     needed: bool = False
 
 
-def every_check() -> list[Check]:
-    """Look at everything."""
-    return [*machine(), *packages(), *policies(), *folder(Path()), *extras()]
+def every_check(*, ray: bool = False, address: str | None = None) -> list[Check]:
+    """Look at everything.
+
+    Args:
+        ray: whether the engine is to be Ray, and not this machine's processes. address: see `RayEngine`.
+    """
+    return [*machine(), engine(ray, address), *packages(), *policies(), *folder(Path()), *extras()]
 
 
 def machine() -> Iterator[Check]:
     """Interpreter, processors and compiler."""
     yield Check("Python", platform.python_version())
     yield Check("platform", platform.platform())
-    yield Check(
-        "cores", f"{cores()}; tamiyo train has as many workers, or one for each unit if those are fewer"
-    )
-    yield Check("torch", torch.__version__)
-    yield Check("threads of torch", f"{torch.get_num_threads()}; tamiyo train, evaluate and sweep use 1")
+    yield Check("cores", str(cores()))
+    for name in LIBRARIES:
+        yield Check(name, version(name))
+    yield Check("threads of torch", f"{torch.get_num_threads()}; tamiyo and each of its workers use 1")
     yield Check("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set"))
     accelerators = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     accelerators += ["mps"] if torch.backends.mps.is_available() else []
@@ -68,6 +76,23 @@ def machine() -> Iterator[Check]:
         if compilers
         else Check("C++ compiler", "missing", "for compiled policies: install g++ or clang, or set CXX")
     )
+
+
+def engine(ray: bool, address: str | None) -> Check:
+    """Who would do units of work."""
+    if not ray:
+        found = f"local: up to {cores()} worker processes of one thread each"
+        return Check("engine", f"{found}; --engine ray looks for a cluster")
+    try:
+        with closing(RayEngine(address)) as cluster:
+            nodes, workers = cluster.size()
+    except EngineError as error:
+        return Check("engine", "ray: not there", str(error), needed=True)
+    where = "started for this command" if address is None else address
+    advice = (
+        "" if workers else "nobody is there to do anything: ray start --address=HOST:PORT on other machines"
+    )
+    return Check("engine", f"ray: {where}, nodes {nodes}, cores {workers}", advice, needed=True)
 
 
 def packages() -> Iterator[Check]:

@@ -2,21 +2,25 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 
 import torch
 from rich.console import Console
 
+from simic_training.command.engines import check_engine, engine_of
 from simic_training.command.failures import reason
+from simic_training.command.only import play_only, playing
 from simic_training.command.parsing import UsageError
-from simic_training.command.progress import ProgressShown, StagesShown
 from simic_training.command.run_log import logged
 from simic_training.command.saying import quoted, say
 from simic_training.command.shown import show_table
-from simic_training.evaluation.hosts import paired_hosts
+from simic_training.command.units_shown import UnitsShown
 from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.results import evaluation_to_json
-from simic_training.evaluation.run import evaluate_run
-from simic_training.growth.draws import read_data
+from simic_training.evaluation.run import evaluate_run, weights_in
+from simic_training.evaluation.stages import stages_of
+from simic_training.evaluation.units import units_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EVALUATION, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
@@ -39,23 +43,25 @@ def evaluate_command(
         Interrupted: a signal came.
     """
     torch.set_num_threads(1)  # the networks are small, and more threads only wait for each other
+    check_engine(options)
     run = RunFolder.open_run(options.run)
-    with logged(run, words):
+    if hasattr(options, "only"):
         config = run.read_config()
         chosen = evaluation_options(options, config)
-        with ProgressShown(console, "") as shown:
-            stages = StagesShown(shown)
-
-            def tell(stage: str, done: float) -> None:
-                guard.check()
-                stages.update(stage, done)
-
+        play_only(options.only, weights_in(run.checkpoint), config.env, chosen, words, console)
+        return 0
+    with logged(run, words, advice=partial(playing, words, options.seed)):
+        config = run.read_config()
+        chosen = evaluation_options(options, config)
+        units = len(units_of(weights_in(run.checkpoint), config.env, chosen))
+        with closing(engine_of(options, units)) as engine, UnitsShown(console, guard) as shown:
             evaluation = evaluate_run(
                 config,
                 run.checkpoint,
                 chosen,
                 trained_episodes=run.whole_lines() * config.batch,
-                on_progress=tell,
+                engine=engine,
+                on_progress=shown.tell,
             )
         with guard.shield():
             written = run.write_json(EVALUATION, evaluation_to_json(evaluation), indent=None)
@@ -85,9 +91,7 @@ def evaluation_options(options: argparse.Namespace, config: TrainConfig) -> Eval
             seed=options.seed,
             data=tuple(options.data),
         )
-        paired_hosts(config.env, chosen.hosts_per_member, chosen.seed)
-        for path in chosen.data:
-            read_data(str(path))
+        stages_of(config.env, chosen)
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error
     return chosen

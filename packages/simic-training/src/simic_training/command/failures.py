@@ -4,7 +4,8 @@ from typing import Final
 
 from kasmina_hosts import DivergedHostError
 from simic_training.command.parsing import USAGE_ERROR, UsageError
-from simic_training.engines.unit import UnitFailedError
+from simic_training.engines.faults import UnitFailedError
+from simic_training.engines.ray_engine import EngineError
 from simic_training.ppo.finite import NonFiniteLossError
 from simic_training.runs.folder import RunFolder, RunFolderError, RunStorageError
 from simic_training.runs.settings import ConfigError
@@ -21,6 +22,7 @@ _EXPECTED: Final = (
     DivergedHostError,
     CheckpointError,
     UnitFailedError,
+    EngineError,
     OSError,
     MemoryError,
 )

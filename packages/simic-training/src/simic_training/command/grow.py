@@ -12,10 +12,13 @@ from simic_training.command.parsing import OneLineParser, UsageError, positive_n
 from simic_training.command.saying import in_words, quoted, say
 from simic_training.command.shown import show_rows
 from simic_training.engines.unit import Unit
+from simic_training.runs.collecting import weights_for
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.rollout_bytes import rollout_from_bytes
+from simic_training.runs.state import newest_state
+from simic_training.runs.training import fresh_state
 from simic_training.runs.units import grow_unit, hosts_of
 
 _PLACE: Final = ("update", "group", "part")
@@ -30,27 +33,30 @@ def add_grow_options(parser: OneLineParser) -> None:
 
 
 def growing(run: RunFolder, unit: Unit) -> str:
-    """The command that does a unit of a run."""
-    _, *place = unit.arguments
+    """The command that does a unit of a run, and the seed that it is drawn from."""
+    config, *place = unit.arguments
     words = [f"--{name} {number + 1}" for name, number in zip(_PLACE, place, strict=True)]
-    return f"tamiyo grow {quoted(run.path)} {' '.join(words)}"
+    update, group, _ = place
+    seed = config.rollout_seed(update, group)
+    return f"tamiyo grow {quoted(run.path)} {' '.join(words)} does it alone (seed {seed})"
 
 
 def grow_command(
     options: argparse.Namespace, words: Sequence[str], console: Console, guard: InterruptGuard
 ) -> int:
-    """Grow the networks of one unit with the weights that the run ended with; nothing is written.
+    """Grow the networks of one unit with the weights that the run would grow them with; nothing is written.
 
     Raises:
-        UsageError, RunFolderError: there is no such unit, or the weights that it was given are gone.
+        UsageError, RunFolderError: there is no such unit, or the weights for it are not there.
         Exception: whatever growing raises.
     """
     torch.set_num_threads(1)
     run = RunFolder.open_run(options.run)
     config = run.read_config()
-    check_unit(options, config, run.whole_lines())
+    state, _ = newest_state(run, fresh_state(config))
+    check_unit(options, config, state.update)
     place = (options.update - 1, options.group - 1, options.part - 1)
-    content = grow_unit(run.checkpoint.read_bytes(), config, *place)
+    content = grow_unit(weights_for(config, state, place[0]), config, *place)
     hosts = hosts_of(config, *place)
     episodes = rollout_from_bytes(content, hosts).episodes
     seeds = [seed for group in hosts for seed in group.host_seeds]
@@ -64,7 +70,7 @@ def grow_command(
 
 
 def check_unit(options: argparse.Namespace, config: TrainConfig, updates_done: int) -> None:
-    """See that the unit is one of the next update, whose weights the run's checkpoint holds.
+    """See that the unit is one of those that the run grows next, whose weights its newest state holds.
 
     Raises:
         UsageError: it is none.
@@ -75,8 +81,9 @@ def check_unit(options: argparse.Namespace, config: TrainConfig, updates_done: i
     for name, most in limits.items():
         if getattr(options, name) > most:
             raise UsageError(f"--{name} must be at most {most} in this run, not {getattr(options, name)}")
-    if options.update != updates_done + 1:
+    first, last = updates_done + 1, updates_done + 1 + config.stale_updates
+    if not first <= options.update <= last:
+        known = f"--update {first}" + (f" to {last} are" if last > first else " is")
         raise UsageError(
-            f"the run holds the weights after update {updates_done}, with which --update {updates_done + 1} is grown, "
-            f"not {options.update}"
+            f"the run holds the weights after update {updates_done}, with which {known} grown, not {options.update}"
         )

@@ -5,11 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
+from simic_training.command.engines import ENGINE_USAGE, add_engine_options
 from simic_training.command.grow import add_grow_options
 from simic_training.command.listing import LISTS
+from simic_training.command.only import add_only
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
-from simic_training.command.workers import add_workers
 from simic_training.evaluation.options import Schedules
 
 _Commands = Any
@@ -48,9 +49,9 @@ def _add_train(commands: _Commands) -> None:
         commands,
         "train",
         "train a policy by growing networks; leaves a run folder",
-        "tamiyo train [--preset NAME] [--config FILE.toml] [--run FOLDER] [--workers N] [--tensorboard] "
-        "[--SETTING VALUE ...]\n"
-        "       tamiyo train --resume RUN [--workers N] [--tensorboard]",
+        "tamiyo train [--preset NAME] [--config FILE.toml] [--run FOLDER] [--tensorboard] "
+        f"{ENGINE_USAGE} [--SETTING VALUE ...]\n"
+        f"       tamiyo train --resume RUN [--tensorboard] {ENGINE_USAGE}",
     )
     add_preset_and_file(parser)
     parser.add_argument(
@@ -70,7 +71,7 @@ def _add_train(commands: _Commands) -> None:
     parser.add_argument(
         "--tensorboard", action="store_true", help="write events for TensorBoard into the run folder too"
     )
-    add_workers(parser)
+    add_engine_options(parser)
     add_setting_flags(parser)
 
 
@@ -105,6 +106,8 @@ def _add_evaluate(commands: _Commands) -> None:
     parser.add_argument(
         "--seed", type=whole_number, default=0, help="of the unseen hosts (default: %(default)s)"
     )
+    add_only(parser)
+    add_engine_options(parser)
 
 
 def _add_sweep(commands: _Commands) -> None:
@@ -112,7 +115,8 @@ def _add_sweep(commands: _Commands) -> None:
         commands,
         "sweep",
         "play every fixed schedule (blueprint, epoch, slots) on unseen hosts",
-        "tamiyo sweep [--preset NAME] [--config FILE.toml] [--out FOLDER] [--hosts-per-member N] [--SETTING VALUE ...]",
+        "tamiyo sweep [--preset NAME] [--config FILE.toml] [--out FOLDER] [--hosts-per-member N] "
+        f"[--only STAGE GROUP PART] {ENGINE_USAGE} [--SETTING VALUE ...]",
     )
     add_preset_and_file(parser)
     _add_hosts(parser)
@@ -123,6 +127,8 @@ def _add_sweep(commands: _Commands) -> None:
         metavar="FOLDER",
         help="where the table goes, which must not exist yet (default: sweeps/ and the time)",
     )
+    add_only(parser)
+    add_engine_options(parser)
     add_setting_flags(parser)
 
 
@@ -150,7 +156,8 @@ def _add_grow(commands: _Commands) -> None:
 
 
 def _add_doctor(commands: _Commands) -> None:
-    _add(commands, "doctor", "look whether everything that training needs is there")
+    parser = _add(commands, "doctor", "look whether everything that training needs is there")
+    add_engine_options(parser)
 
 
 def _add_list(commands: _Commands) -> None:

@@ -48,11 +48,6 @@ class ProgressShown:
         """Say how much was done before the start, which tells nothing about the speed."""
         self._before = before
 
-    def restart(self) -> None:
-        """Begin other work, from the newest update on; the speed of the work before tells nothing about it."""
-        self._started = self._newest
-        self._before, self._told = 0.0, float("-inf")
-
     def update(self, done: float, total: float = 1.0, news: str = "", more: str = "") -> None:
         """Show that `done` of `total` is done, what is new, and behind the time left what needs a wide terminal."""
         counted = f"{self._unit} {done:.0f}/{total:.0f}" if self._unit else f"{100 * done / total:.0f} %"
@@ -64,25 +59,6 @@ class ProgressShown:
         if not self._console.is_terminal and due:
             self._console.print(line, soft_wrap=True, markup=False)
             self._told = now
-
-
-@final
-class StagesShown:
-    """Shows work that is done in stages of unknown cost, each with a time of its own.
-
-    Args:
-        shown: where.
-    """
-
-    def __init__(self, shown: ProgressShown) -> None:
-        self._shown, self._stage = shown, ""
-
-    def update(self, stage: str, done: float) -> None:
-        """Show that this part of the stage is done, up to 1."""
-        if stage != self._stage:
-            self._stage = stage
-            self._shown.restart()
-        self._shown.update(done, news=stage)
 
 
 def time_left(elapsed: float, done: float, remaining: float) -> str:

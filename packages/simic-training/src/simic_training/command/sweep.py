@@ -2,23 +2,27 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import torch
 from rich.console import Console
 
+from simic_training.command.engines import check_engine, engine_of
 from simic_training.command.failures import reason
 from simic_training.command.new_folder import create_plain, new_folder
+from simic_training.command.only import play_only, playing
 from simic_training.command.parsing import UsageError
-from simic_training.command.progress import ProgressShown
 from simic_training.command.run_log import logged
 from simic_training.command.saying import say
 from simic_training.command.setting_flags import config_of
 from simic_training.command.shown import show_table
-from simic_training.evaluation.hosts import paired_hosts
-from simic_training.evaluation.sweep import sweep
+from simic_training.command.units_shown import UnitsShown
+from simic_training.evaluation.sweep import NO_POLICY, sweep, sweep_options
 from simic_training.evaluation.tables import table_to_json
+from simic_training.evaluation.units import units_of
 from simic_training.runs.folder import SCHEDULES
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.settings import config_to_mapping
@@ -37,25 +41,26 @@ def sweep_command(
         Interrupted: a signal came.
     """
     torch.set_num_threads(1)  # the networks are small, and more threads only wait for each other
+    check_engine(options)
     config = config_of(options)
     hosts: int = options.hosts_per_member
+    chosen = sweep_options(hosts, config.seed)
     try:
-        paired_hosts(config.env, hosts, config.seed)
+        units = len(units_of(NO_POLICY, config.env, chosen))
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error
+    if hasattr(options, "only"):
+        play_only(options.only, NO_POLICY, config.env, chosen, words, console)
+        return 0
     folder = new_folder(create_plain, getattr(options, "out", None), parent=SWEEPS)
-    with logged(folder, words):
-        with ProgressShown(console, "") as shown:
-
-            def tell(done: float) -> None:
-                guard.check()
-                shown.update(done)
-
+    with logged(folder, words, advice=partial(playing, words, config.seed)):
+        with closing(engine_of(options, units)) as engine, UnitsShown(console, guard) as shown:
             table = sweep(
                 config.env,
                 hosts_per_member=hosts,
                 seed=config.seed,
-                on_progress=tell,
+                engine=engine,
+                on_progress=shown.tell,
             )
         content = {
             "config": config_to_mapping(config),

@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from rich.console import Console
 
+from simic_training.command.engines import check_engine, engine_of
 from simic_training.command.failures import reason
 from simic_training.command.grow import growing
 from simic_training.command.growth_shown import show_growth
@@ -20,8 +21,8 @@ from simic_training.command.saying import quoted, say
 from simic_training.command.setting_flags import chosen_preset, config_of, given_settings
 from simic_training.command.tensorboard import TensorBoardLog, require_tensorboard
 from simic_training.command.training_news import TrainingNews
-from simic_training.command.workers import engine_of
-from simic_training.engines.unit import Engine, UnitFailedError
+from simic_training.engines.faults import UnitFailedError
+from simic_training.engines.unit import Engine
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import RunFolder
 from simic_training.runs.interrupts import Interrupted, InterruptGuard
@@ -53,6 +54,7 @@ def train_command(
     torch.set_num_threads(1)  # the networks are small, and more threads only wait for each other
     if options.tensorboard:
         require_tensorboard()
+    check_engine(options)
     if hasattr(options, "resume"):
         _go_on(options, words, console, guard)
     else:
@@ -104,7 +106,7 @@ def check_startable(config: TrainConfig) -> None:
 
 
 def _engine(options: argparse.Namespace, config: TrainConfig) -> closing[Engine]:
-    return closing(engine_of(options, config.groups * config.units))
+    return closing(engine_of(options, config.groups * config.units * (1 + config.stale_updates)))
 
 
 def _train(
@@ -145,7 +147,7 @@ def _train(
 def _advice(run: RunFolder, error: Exception) -> str:
     match error:
         case UnitFailedError():
-            return f"{growing(run, error.unit)} does that alone, and once it works {_resuming(run)}"
+            return f"{growing(run, error.unit)}, and once that works {_resuming(run)}"
         case OSError() | MemoryError():
             return f"nothing is lost: {_resuming(run)}"
         case _:

@@ -7,6 +7,7 @@ from typing import Any, Self, cast, final
 from rich.console import Console
 
 from simic_training.command.progress import ProgressShown
+from simic_training.engines.load import busy
 from simic_training.runs.training import Progress
 
 
@@ -46,15 +47,4 @@ class TrainingNews:
             f"return {record['return']['mean']:.2f}, {record['val_accuracy']:.1f} %, "
             f"size {record['size']:.2f}, {record['steps_per_second']:.0f} steps/s"
         )
-        self._shown.update(progress.updates_done, progress.config.updates, news, busy(record["rollout"]))
-
-
-def busy(rollout: Mapping[str, Any]) -> str:
-    """How well several workers were used, and how far the slowest unit of work was behind the median one."""
-    workers = rollout["workers"]
-    if len(workers) < 2:
-        return ""
-    share = sum(each["seconds"] for each in workers.values()) / len(workers) / rollout["seconds"]
-    return (
-        f"{len(workers)} workers {100 * share:.0f} % busy, slowest unit {rollout['slowest_over_median']:.1f}x"
-    )
+        self._shown.update(progress.updates_done, progress.config.updates, news, busy(progress.load))

@@ -1,33 +1,40 @@
 """Units of work one after the other in this process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Final, final
 
-from simic_training.engines.unit import Done, Unit, Work
+from simic_training.engines.faults import UnitFailedError, in_words
+from simic_training.engines.unit import Batch, Done, OnDone, Unit, Work
 
 HERE: Final = "here"
 
 
 @final
 class HereEngine:
-    """No other process. An error in a unit is raised as it is, at once."""
+    """No other process. Units are done when their results are asked for; an error ends them at once."""
 
-    @property
-    def workers(self) -> int:
-        """One."""
-        return 1
-
-    def run(
-        self, work: Work, shared: bytes, units: Sequence[Unit], on_done: Callable[[Done], None]
-    ) -> list[bytes]:
+    def start(self, work: Work, shared: bytes, units: Sequence[Unit]) -> Batch:
         """See `Engine`."""
-        results = []
-        for unit in units:
-            started = perf_counter()
-            results.append(work(shared, *unit.arguments))
-            on_done(Done(unit.name, HERE, perf_counter() - started, 0))
-        return results
+        return _Later(work, shared, units)
 
     def close(self) -> None:
         """Nothing to do."""
+
+
+@final
+class _Later:
+    def __init__(self, work: Work, shared: bytes, units: Sequence[Unit]) -> None:
+        self._work, self._shared, self._units = work, shared, units
+
+    def results(self, on_done: OnDone) -> list[bytes]:
+        """See `Batch`."""
+        results = []
+        for unit in self._units:
+            started = perf_counter()
+            try:
+                results.append(self._work(self._shared, *unit.arguments))
+            except Exception as error:
+                raise UnitFailedError(unit, 1, in_words(error)) from error
+            on_done(Done(unit.name, HERE, perf_counter() - started, 0))
+        return results

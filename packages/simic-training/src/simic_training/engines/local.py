@@ -1,17 +1,14 @@
 """Units of work on worker processes of this machine. Which worker does what when is the thread pool's business."""
 
-import logging
 import os
 import threading
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from typing import NamedTuple, final
 
-from simic_training.engines.unit import MOST_FAULTS, TRIES, Done, Unit, UnitFailedError, Work
+from simic_training.engines.faults import Faults
+from simic_training.engines.unit import Batch, Done, OnDone, Unit, Work
 from simic_training.engines.worker import Worker, WorkError, start_importing
-
-_log = logging.getLogger(__name__)
 
 
 class _Finished(NamedTuple):
@@ -42,7 +39,6 @@ class LocalEngine:
         count = cores() if workers is None else workers
         if count < 1:
             raise ValueError(f"`workers` must be at least 1, not {count}")
-        self._count = count
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
         self._mine = threading.local()  # each thread has a process of its own
         self._alive: dict[str, Worker] = {}
@@ -50,29 +46,13 @@ class LocalEngine:
         start_importing()
 
     @property
-    def workers(self) -> int:
-        """Processes."""
-        return self._count
-
-    @property
     def pids(self) -> list[int]:
         """Of the workers that have started."""
         return [worker.pid for worker in list(self._alive.values())]
 
-    def run(
-        self, work: Work, shared: bytes, units: Sequence[Unit], on_done: Callable[[Done], None]
-    ) -> list[bytes]:
+    def start(self, work: Work, shared: bytes, units: Sequence[Unit]) -> Batch:
         """See `Engine`."""
-        futures: list[Future[_Finished]] = []
-        try:
-            for unit in units:
-                futures.append(self._threads.submit(self._finish, work, shared, unit))
-            for future in as_completed(futures):
-                on_done(future.result().done)
-        finally:
-            for future in futures:
-                future.cancel()
-        return [future.result().content for future in futures]
+        return _Running([self._threads.submit(self._finish, work, shared, unit) for unit in units])
 
     def close(self) -> None:
         """Kill the workers."""
@@ -82,24 +62,18 @@ class LocalEngine:
             worker.kill()
 
     def _finish(self, work: Work, shared: bytes, unit: Unit) -> _Finished:
-        name, faults = threading.current_thread().name, Counter[str]()
-        cause: Exception
+        name, faults = threading.current_thread().name, Faults(unit)
         while not self._closed.is_set():
             try:
                 content, seconds = self._worker(name).do(work, shared, unit.arguments)
             except RuntimeError as error:  # BrokenProcessPool; or a closed engine has shut the pool
                 self._drop(name)
-                fault, cause = "the worker died", error
+                if not self._closed.is_set():
+                    faults.add("the worker died", name, raised=False, cause=error)
             except WorkError as error:
-                fault, cause = str(error), error
+                faults.add(str(error), name, raised=True, cause=error)
             else:
-                return _Finished(content, Done(unit.name, name, seconds, faults.total()))
-            if self._closed.is_set():
-                break
-            faults[fault] += 1
-            if faults[fault] == TRIES or faults.total() == MOST_FAULTS:
-                raise UnitFailedError(unit, faults.total(), fault) from cause
-            _log.warning("%s is begun again: %s (%s)", unit.name, fault, name)
+                return _Finished(content, Done(unit.name, name, seconds, faults.total))
         raise CancelledError
 
     def _worker(self, name: str) -> Worker:
@@ -113,3 +87,19 @@ class LocalEngine:
     def _drop(self, name: str) -> None:
         self._mine.worker = None
         self._alive.pop(name, None)
+
+
+@final
+class _Running:
+    def __init__(self, futures: list[Future[_Finished]]) -> None:
+        self._futures = futures
+
+    def results(self, on_done: OnDone) -> list[bytes]:
+        """See `Batch`."""
+        try:
+            for future in as_completed(self._futures):
+                on_done(future.result().done)
+        finally:
+            for future in self._futures:
+                future.cancel()
+        return [future.result().content for future in self._futures]

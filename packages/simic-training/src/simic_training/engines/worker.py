@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, final
 
 import torch
 
+from simic_training.engines.faults import in_words
 from simic_training.engines.unit import Work
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
@@ -96,7 +97,7 @@ def _timed(work: Work, shared: bytes, *arguments: Any) -> Timed:
     try:
         content = work(shared, *arguments)
     except Exception as error:
-        raise WorkError(f"{type(error).__name__}: {error}") from error
+        raise WorkError(in_words(error)) from error
     return Timed(content, perf_counter() - started)
 
 

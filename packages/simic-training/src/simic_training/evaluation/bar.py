@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from simic_training.evaluation.comparisons import GREEDY, INTERVALS, POLICY, lead
 from simic_training.evaluation.controllers import NONE, RANDOM
 from simic_training.evaluation.outcomes import Outcomes
-from simic_training.evaluation.sweep import by_return
+from simic_training.evaluation.schedule_tables import by_return
 from simic_training.evaluation.tables import Cell, Column, Table
 from simic_training.statistics import Estimate
 

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from torch import Tensor
 
 from simic_training.evaluation.comparisons import GREEDY, INTERVALS, POLICY, lead
+from simic_training.evaluation.controllers import NONE, RANDOM
+from simic_training.evaluation.family import FamilyOutcomes
 from simic_training.evaluation.outcomes import Outcomes
 from simic_training.evaluation.search import Cost, chosen_elsewhere, pays_from, search
 from simic_training.evaluation.tables import Cell, Column, Table
@@ -48,6 +50,29 @@ class Budget(NamedTuple):
     def equal_attempts(self) -> int:
         """Attempts on each of these hosts that cost together what the policy costs with its training."""
         return self.policy_cost.of(len(self.policy.hosts)) // (len(self.policy.hosts) * self.epochs)
+
+
+def budget_of(
+    family: FamilyOutcomes, attempts: Sequence[Outcomes], *, trained_episodes: int, epochs: int
+) -> Budget:
+    """The parts, from what was played on hosts as in training.
+
+    Args:
+        family: all controllers.
+        attempts: random ones besides the rival of that name, which is the first.
+        trained_episodes, epochs: see `Budget`.
+    """
+    schedules = list(family.schedules.values())
+    pools = {RANDOM: [family.controllers[RANDOM], *attempts]}
+    return Budget(
+        policy=family.controllers[POLICY],
+        greedy=family.controllers[GREEDY],
+        none=family.controllers[NONE],
+        pools={**pools, "schedules": schedules} if schedules else pools,
+        schedules=schedules,
+        trained_episodes=trained_episodes,
+        epochs=epochs,
+    )
 
 
 def budget_table(budget: Budget) -> Table:

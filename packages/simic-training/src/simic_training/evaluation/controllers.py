@@ -1,6 +1,6 @@
 """What a trained policy is measured against: controllers that need no training, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -8,14 +8,17 @@ from torch import Tensor
 
 from kasmina_hosts import HostConfig
 from leyline_types import BlueprintAction, Controller, LegalityRules, Topology
+from simic_training.evaluation.comparisons import GREEDY, POLICY
 from simic_training.evaluation.schedules import Schedule, ScheduleController
 from simic_training.growth.draws import slots_of
-from tamiyo_policies import HeuristicController, RandomController, WaitController
+from simic_training.runs.units import policy_of
+from tamiyo_policies import HeuristicController, PolicyController, RandomController, WaitController
 
 NONE: Final = "none"
 RANDOM: Final = "random"
 HEURISTIC: Final = "heuristic"
 PLATEAU: Final = "plateau"
+RIVALS: Final = (NONE, RANDOM, HEURISTIC, PLATEAU)
 
 STARTS: Final = (0.0, 0.2, 0.4)
 """When the schedules of a sweep begin, as parts of the episode."""
@@ -32,7 +35,7 @@ PLATEAU_BLUEPRINTS: Final = MappingProxyType(
 
 
 def rivals(host: HostConfig, rules: LegalityRules, *, seed: int) -> dict[str, Controller[Tensor, Any]]:
-    """none, random, heuristic and plateau, in this order.
+    """Those of `RIVALS`, in this order.
 
     Args:
         host: any of the hosts that they shall grow.
@@ -85,11 +88,33 @@ def schedule_controllers(
 
 
 def random_attempts(
-    number: int, host: HostConfig, rules: LegalityRules, *, seed: int
+    host: HostConfig, rules: LegalityRules, *, seeds: Sequence[int]
 ) -> dict[str, Controller[Tensor, Any]]:
-    """So many random controllers with seeds of their own, from `seed` on; the first attempt is the rival's."""
+    """A random controller for each seed; the first attempt is the rival's."""
     slots = slots_of(host)
     return {
-        f"{RANDOM} attempt {attempt + 2}": RandomController(slots, seed=seed + attempt, rules=rules)
-        for attempt in range(number)
+        f"{RANDOM} attempt {attempt}": RandomController(slots, seed=seed, rules=rules)
+        for attempt, seed in enumerate(seeds, start=2)
+    }
+
+
+def trained_controllers(
+    weights: bytes, rules: LegalityRules, *, seed: int
+) -> dict[str, Controller[Tensor, Any]]:
+    """A policy, sampled and greedy.
+
+    Args:
+        weights: with its normaliser, as its checkpoint holds them.
+        rules: what is legal.
+        seed: of the samples.
+
+    Raises:
+        CheckpointError: they cannot be used.
+    """
+    policy, normalizer = policy_of(weights)
+    return {
+        name: PolicyController(
+            policy, deterministic=name == GREEDY, seed=seed, rules=rules, normalizer=normalizer
+        )
+        for name in (POLICY, GREEDY)
     }

@@ -5,18 +5,19 @@ from typing import NamedTuple
 
 from simic_training.evaluation.bar import bar_table
 from simic_training.evaluation.comparisons import (
+    GREEDY,
     POLICY,
     controllers_table,
     kinds_table,
     static_table,
 )
-from simic_training.evaluation.controllers import HEURISTIC, NONE, RANDOM
+from simic_training.evaluation.controllers import HEURISTIC, NONE, RANDOM, RIVALS
 from simic_training.evaluation.outcomes import Outcomes
 from simic_training.evaluation.results import HostRow, host_rows
-from simic_training.evaluation.sweep import by_return, schedules_by_kind_table, schedules_table
+from simic_training.evaluation.schedule_tables import by_return, schedules_by_kind_table, schedules_table
+from simic_training.evaluation.stages import FAMILY
+from simic_training.evaluation.static import STATIC
 from simic_training.evaluation.tables import Table
-
-FAMILY = "family"
 
 
 class FamilyOutcomes(NamedTuple):
@@ -30,6 +31,16 @@ class FamilyOutcomes(NamedTuple):
     controllers: Mapping[str, Outcomes]
     schedules: Mapping[str, Outcomes]
     static: Mapping[str, Outcomes]
+
+    @classmethod
+    def among(cls, outcomes: Mapping[str, Outcomes]) -> "FamilyOutcomes":
+        """All outcomes of `Entrants.EVERYBODY`, put where they belong."""
+        usual = (POLICY, GREEDY, *RIVALS)
+        return cls(
+            {name: outcomes[name] for name in usual},
+            {name: each for name, each in outcomes.items() if name not in (*usual, *STATIC)},
+            {name: outcomes[name] for name in STATIC},
+        )
 
     def rows(self) -> Iterator[HostRow]:
         """Every host."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from simic_training.evaluation.hosts import clusters, kind_of
 from simic_training.evaluation.play import Played
+from simic_training.growth.draws import HostGroup
 from simic_training.statistics import Estimate, estimate
 
 
@@ -86,7 +87,7 @@ def outcomes_of(played: Played) -> Outcomes:
     """The ends of what was played."""
     episodes = played.episodes
     return Outcomes(
-        hosts=tuple(_hosts(played)),
+        hosts=tuple(hosts_in(episodes.groups)),
         test_accuracy=played.test_accuracy,
         val_accuracy=episodes.val_accuracy[:, -1],
         params=episodes.total_params[:, -1].double(),
@@ -114,8 +115,8 @@ def check_paired(name: str, one: Outcomes, other: Outcomes) -> None:
             raise ValueError(f"{name} was played on host {mine.identity}, the policy on {theirs.identity}")
 
 
-def _hosts(played: Played) -> Iterator[Host]:
-    groups = played.episodes.groups
+def hosts_in(groups: Sequence[HostGroup]) -> Iterator[Host]:
+    """The hosts of groups, in order."""
     together = clusters(groups).tolist()
     place = 0
     for group in groups:

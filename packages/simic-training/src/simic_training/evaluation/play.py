@@ -1,6 +1,6 @@
 """Controllers grow fresh hosts, and everything that happened is kept for tables and pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
@@ -20,10 +20,6 @@ class Played(NamedTuple):
     test_accuracy: Float[Tensor, " host"]
 
 
-def no_progress(done: float) -> None:
-    """Tells nobody how much of the work is done (0 to 1)."""
-
-
 def play(
     controller: Controller[Tensor, Any],
     groups: Sequence[HostGroup],
@@ -31,7 +27,6 @@ def play(
     rent_rate: float,
     rules: LegalityRules,
     grown: Sequence[Mapping[str, GrownSeed]] | None = None,
-    on_progress: Callable[[float], None] = no_progress,
 ) -> Played:
     """One episode of `controller` on each host of the groups.
 
@@ -40,16 +35,14 @@ def play(
         groups: the hosts.
         rent_rate, rules: see `GrowthWorld`.
         grown: seeds that each host holds from the start; None for bare hosts.
-        on_progress: told after every epoch which part of the work is done, up to 1.
     """
     world = GrowthWorld(rent_rate=rent_rate, rules=rules)
     observation = world.reset(groups, grown)
     recorder = EpisodeRecorder(world)
     memory = controller.initial_memory(world.num_hosts)
-    for epoch in range(world.max_epochs):
+    for _ in range(world.max_epochs):
         actions, memory = controller.act(observation, memory)
         step = world.step(actions)
         recorder.add(actions, step)
         observation = step.observation
-        on_progress((epoch + 1) / world.max_epochs)
     return Played(recorder.episodes(), world.test_accuracy())

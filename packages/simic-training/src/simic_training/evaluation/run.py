@@ -1,29 +1,21 @@
 """A trained policy against everything else, on hosts that nobody trained on: the order of things."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from simic_training.evaluation.comparisons import GREEDY, POLICY
-from simic_training.evaluation.family import family_tables
-from simic_training.evaluation.hosts import paired_hosts
+from simic_training.engines.here import HereEngine
+from simic_training.engines.unit import Engine
+from simic_training.evaluation.budget import budget_of, budget_table, payback_table
+from simic_training.evaluation.comparisons import controllers_table
+from simic_training.evaluation.family import FamilyOutcomes, family_tables
 from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.play import Played
-from simic_training.evaluation.results import Evaluation
-from simic_training.evaluation.stages import Controllers, OnProgress, play_budget, play_family, play_transfer
-from simic_training.evaluation.transfer import Setting, transfer_settings
-from simic_training.growth.config import GrowthConfig
-from simic_training.growth.draws import slots_of
+from simic_training.evaluation.results import Evaluation, host_rows
+from simic_training.evaluation.stages import FAMILY, Entrants
+from simic_training.evaluation.units import OnProgress, play_stages, tell_nobody
 from simic_training.runs.config import TrainConfig
-from simic_training.runs.records import episode_records
 from simic_training.runs.settings import config_to_mapping
-from tamiyo_policies import PolicyController, load_checkpoint, register_builtin_policies
-
-
-def tell_nobody(stage: str, done: float) -> None:
-    """For those who do not ask."""
+from tamiyo_policies import load_checkpoint, register_builtin_policies
 
 
 def evaluate_run(
@@ -32,6 +24,7 @@ def evaluate_run(
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008  (frozen)
     *,
     trained_episodes: int | None = None,
+    engine: Engine | None = None,
     on_progress: OnProgress = tell_nobody,
 ) -> Evaluation:
     """Play the policy of a checkpoint, sampled and greedy, and its rivals on the same hosts; compare.
@@ -41,65 +34,52 @@ def evaluate_run(
         checkpoint: of the policy.
         options: what to play.
         trained_episodes: networks that were grown to train the policy; None for all that `config` plans.
+        engine: who plays; it is left open. None for this process alone. What comes out is the same.
         on_progress: see `OnProgress`.
 
     Raises:
         ValueError: too few hosts, see `paired_hosts`; a file of `options.data` cannot be used as data.
         FileNotFoundError: there is no such file.
         CheckpointError: the checkpoint cannot be used.
+        UnitFailedError: something could not be played.
     """
-    trained = policy_controllers(config, checkpoint, options.seed)
-    digest = sha256(checkpoint.read_bytes()).hexdigest()  # at once: a run may go on while it is judged
-    settings = transfer(config.env, options)  # first of all, since a file may be missing
-    groups = paired_hosts(config.env, options.hosts_per_member, options.seed)
+    weights = weights_in(checkpoint)
     episodes = config.updates * config.batch if trained_episodes is None else trained_episodes
-    family, policy = play_family(config.env, trained, groups, options, on_progress)
+    stages = play_stages(weights, config.env, options, engine or HereEngine(), on_progress)
+    (_, everybody), *others = stages
+    family = FamilyOutcomes.among(everybody.outcomes)
     tables, rows = list(family_tables(family)), list(family.rows())
-    for table, more in play_transfer(config.env, trained, settings, options, on_progress):
-        tables.append(table)
-        rows += more
-    if options.budget:
-        budget, more = play_budget(config.env, family, groups, options, episodes, on_progress)
-        tables += budget
-        rows += more
+    for stage, found in others:
+        setting = FAMILY if stage.entrants is Entrants.ATTEMPTS else stage.title
+        rows += [row for name, each in found.outcomes.items() for row in host_rows(setting, name, each)]
+        if stage.entrants is Entrants.ATTEMPTS:
+            attempts = list(found.outcomes.values())
+            budget = budget_of(family, attempts, trained_episodes=episodes, epochs=config.env.host.max_epochs)
+            tables += [budget_table(budget), payback_table(budget)]
+        else:
+            tables.append(controllers_table(stage.title, stage.note, found.outcomes))
     return Evaluation(
         settings={
             "config": config_to_mapping(config),
             "options": {**asdict(options), "data": [str(path) for path in options.data]},
-            "checkpoint_sha256": digest,
+            "checkpoint_sha256": sha256(weights).hexdigest(),
             "trained_episodes": episodes,
         },
         tables=tuple(tables),
         hosts=tuple(rows),
-        episodes=tuple(_records(config, policy, episodes // config.batch)),
+        episodes=tuple(
+            {**episode, "episode": number, "update": episodes // config.batch}
+            for number, episode in enumerate(everybody.episodes)
+        ),
     )
 
 
-def policy_controllers(config: TrainConfig, checkpoint: Path, seed: int) -> Controllers:
-    """The policy of a checkpoint, sampled and greedy.
+def weights_in(checkpoint: Path) -> bytes:
+    """The content of a checkpoint, once and for all: a run may go on while it is judged.
 
     Raises:
         CheckpointError: it cannot be used.
     """
     register_builtin_policies()
-    policy, normalizer = load_checkpoint(checkpoint)
-    return {
-        name: PolicyController(
-            policy, deterministic=name == GREEDY, seed=seed, rules=config.env.rules, normalizer=normalizer
-        )
-        for name in (POLICY, GREEDY)
-    }
-
-
-def transfer(env: GrowthConfig, options: EvaluationOptions) -> list[Setting]:
-    """The settings to play that the policy was not trained in; none without `options.transfer`."""
-    if not options.transfer:
-        return []
-    return list(transfer_settings(env, options.hosts_per_member, options.seed, options.data))
-
-
-def _records(config: TrainConfig, policy: Played, updates: int) -> Iterator[dict[str, Any]]:
-    slots = slots_of(config.env.host)
-    records = episode_records(policy.episodes, slots, first=0, update=updates)
-    for record, accuracy in zip(records, policy.test_accuracy.tolist(), strict=True):
-        yield {**record, "test_accuracy": round(accuracy, 4)}
+    load_checkpoint(checkpoint)  # says what is wrong with it, and where
+    return checkpoint.read_bytes()

@@ -1,7 +1,6 @@
 """Several controllers on copies of the same hosts; a group's copies are one population, which trains twice as fast."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -16,13 +15,10 @@ from leyline_types import (
     SignalColumns,
     SlotColumns,
 )
-from simic_training.evaluation.play import Played, no_progress, play
+from simic_training.evaluation.play import Played, play
 from simic_training.growth.draws import HostGroup
 from simic_training.growth.episodes import Episodes
 from simic_training.growth.reward import RewardTerms
-
-POPULATION = 64
-"""Hosts in a population from which on more of them are no faster (README of kasmina-hosts, Speed)."""
 
 Rows = Int[Tensor, " host"]
 
@@ -33,7 +29,6 @@ def play_all(
     *,
     rent_rate: float,
     rules: LegalityRules,
-    on_progress: Callable[[float], None] = no_progress,
 ) -> dict[str, Played]:
     """One episode of every controller on each host of the groups: for each what `play` gives, up to rounding.
 
@@ -41,19 +36,14 @@ def play_all(
         controllers: by name. Each sees its own hosts alone, in the order of `groups`, as if it played alone.
         groups: the hosts.
         rent_rate, rules: see `GrowthWorld`.
-        on_progress: told after every epoch which part of the work is done, up to 1.
 
     Raises:
         ValueError: no groups, or groups that cannot stand side by side.
     """
-    names = list(controllers)
-    at_once = max(1, POPULATION // max((len(group.host_seeds) for group in groups), default=1))
-    parts = [names[first : first + at_once] for first in range(0, len(names), at_once)]
-    played: dict[str, Played] = {}
-    for index, part in enumerate(parts):
-        reporter = partial(_part_done, on_progress, index, len(parts))
-        played |= _play_part({name: controllers[name] for name in part}, groups, rent_rate, rules, reporter)
-    return played
+    copies = [group._replace(host_seeds=group.host_seeds * len(controllers)) for group in groups]
+    rows = rows_of_copies([len(group.host_seeds) for group in groups], len(controllers))
+    together = play(SideBySide(list(controllers.values()), rows), copies, rent_rate=rent_rate, rules=rules)
+    return {name: take_hosts(together, mine, groups) for name, mine in zip(controllers, rows, strict=True)}
 
 
 @final
@@ -87,30 +77,6 @@ class SideBySide:
         heads = zip(*(actions for actions, _ in acted), strict=True)
         actions = FactoredActions(*(torch.cat(head)[self._back] for head in heads))
         return actions, tuple(remembered for _, remembered in acted)
-
-
-def _part_done(on_progress: Callable[[float], None], index: int, parts: int, done: float) -> None:
-    """Progress of one of several equal parts, as progress of the whole."""
-    on_progress((index + done) / parts)
-
-
-def _play_part(
-    controllers: Mapping[str, Controller[Tensor, Any]],
-    groups: Sequence[HostGroup],
-    rent_rate: float,
-    rules: LegalityRules,
-    on_progress: Callable[[float], None],
-) -> dict[str, Played]:
-    copies = [group._replace(host_seeds=group.host_seeds * len(controllers)) for group in groups]
-    rows = rows_of_copies([len(group.host_seeds) for group in groups], len(controllers))
-    together = play(
-        SideBySide(list(controllers.values()), rows),
-        copies,
-        rent_rate=rent_rate,
-        rules=rules,
-        on_progress=on_progress,
-    )
-    return {name: take_hosts(together, mine, groups) for name, mine in zip(controllers, rows, strict=True)}
 
 
 def rows_of_copies(sizes: Sequence[int], copies: int) -> list[Rows]:

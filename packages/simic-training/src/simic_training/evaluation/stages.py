@@ -1,131 +1,112 @@
-"""What an evaluation plays, part by part, and what each part comes to."""
+"""What an evaluation plays: who grows which hosts, as pure functions of its settings."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from leyline_types import Controller
-from simic_training.evaluation.budget import Budget, budget_table, payback_table
-from simic_training.evaluation.comparisons import GREEDY, POLICY, controllers_table
 from simic_training.evaluation.controllers import (
     FIRST_START,
-    NONE,
-    RANDOM,
     STARTS,
     random_attempts,
     rivals,
     schedule_controllers,
     sweep_schedules,
+    trained_controllers,
 )
-from simic_training.evaluation.family import FAMILY, FamilyOutcomes
+from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.outcomes import outcomes_of
-from simic_training.evaluation.play import Played
-from simic_training.evaluation.results import HostRow, host_rows
-from simic_training.evaluation.side_by_side import play_all
-from simic_training.evaluation.static import STATIC_SEEDS, STATIC_WIDE, play_static_seeds, play_static_wide
-from simic_training.evaluation.tables import Table
-from simic_training.evaluation.transfer import Setting
+from simic_training.evaluation.transfer import transfer_settings
 from simic_training.growth.config import GrowthConfig
 from simic_training.growth.draws import HostGroup
+from simic_training.runs.rollout import actions_seed
 
-OnProgress = Callable[[str, float], None]
-"""Told what is being played and which part of that is done, up to 1."""
+FAMILY = "family"
+ATTEMPTS = "random attempts"
 
-Controllers = Mapping[str, Controller[Tensor, Any]]
-
-
-def play_family(
-    env: GrowthConfig,
-    trained: Controllers,
-    groups: tuple[HostGroup, ...],
-    options: EvaluationOptions,
-    on_progress: OnProgress,
-) -> tuple[FamilyOutcomes, Played]:
-    """All controllers on hosts as in training; also the sampled policy's episodes as they are."""
-    starts = {"none": (), "first": FIRST_START, "all": STARTS}[options.schedules]
-    schedules = schedule_controllers(sweep_schedules(env.host, env.rules, starts=starts), env.host, env.rules)
-    usual = {**trained, **rivals(env.host, env.rules, seed=options.seed)}
-    played = play_all(
-        {**usual, **schedules},
-        groups,
-        rent_rate=env.rent_rate,
-        rules=env.rules,
-        on_progress=partial(on_progress, "family"),
-    )
-    static = {}
-    for name, play_static in ((STATIC_SEEDS, play_static_seeds), (STATIC_WIDE, play_static_wide)):
-        static[name] = outcomes_of(
-            play_static(
-                played[POLICY],
-                rent_rate=env.rent_rate,
-                rules=env.rules,
-                on_progress=partial(on_progress, name),
-            )
-        )
-    family = FamilyOutcomes(
-        {name: outcomes_of(played[name]) for name in usual},
-        {name: outcomes_of(played[name]) for name in schedules},
-        static,
-    )
-    return family, played[POLICY]
+POPULATION = 64
+"""Hosts in a population from which on more of them are no faster (README of kasmina-hosts, Speed)."""
 
 
-def play_transfer(
-    env: GrowthConfig,
-    trained: Controllers,
-    settings: Iterable[Setting],
-    options: EvaluationOptions,
-    on_progress: OnProgress,
-) -> Iterator[tuple[Table, list[HostRow]]]:
-    """A table, and the hosts behind it, for each setting that the policy was not trained in."""
-    controllers = {**trained, **rivals(env.host, env.rules, seed=options.seed)}
-    for setting in settings:
-        played = play_all(
-            controllers,
-            setting.groups,
-            rent_rate=env.rent_rate,
-            rules=env.rules,
-            on_progress=partial(on_progress, setting.title),
-        )
-        outcomes = {name: outcomes_of(each) for name, each in played.items()}
-        rows = [row for name, each in outcomes.items() for row in host_rows(setting.title, name, each)]
-        yield controllers_table(setting.title, setting.note, outcomes), rows
+class Entrants(Enum):
+    """Who plays: EVERYBODY with the schedules and the static networks, the USUAL ones, or random ATTEMPTS."""
+
+    EVERYBODY = "everybody"
+    USUAL = "usual"
+    ATTEMPTS = "attempts"
 
 
-def play_budget(
-    env: GrowthConfig,
-    family: FamilyOutcomes,
-    groups: tuple[HostGroup, ...],
-    options: EvaluationOptions,
-    trained_episodes: int,
-    on_progress: OnProgress,
-) -> tuple[list[Table], list[HostRow]]:
-    """The tables of equal total budget, and the hosts behind them that no other table has.
+class Stage(NamedTuple):
+    """Hosts, and who grows them.
 
-    The first random attempt on each host is that of the other tables.
+    Args:
+        title: for tables and people. note: how the hosts differ from those of training.
+        groups: the hosts.
+        entrants: who plays.
     """
-    more = random_attempts(options.budget - 1, env.host, env.rules, seed=options.seed + 1)
-    played = play_all(
-        more,
-        groups,
-        rent_rate=env.rent_rate,
-        rules=env.rules,
-        on_progress=partial(on_progress, "random attempts"),
-    )
-    attempts = {name: outcomes_of(each) for name, each in played.items()}
-    schedules = list(family.schedules.values())
-    pools = {RANDOM: [family.controllers[RANDOM], *attempts.values()]}
-    budget = Budget(
-        policy=family.controllers[POLICY],
-        greedy=family.controllers[GREEDY],
-        none=family.controllers[NONE],
-        pools={**pools, "schedules": schedules} if schedules else pools,
-        schedules=schedules,
-        trained_episodes=trained_episodes,
-        epochs=env.host.max_epochs,
-    )
-    rows = [row for name, each in attempts.items() for row in host_rows(FAMILY, name, each)]
-    return [budget_table(budget), payback_table(budget)], rows
+
+    title: str
+    note: str
+    groups: tuple[HostGroup, ...]
+    entrants: Entrants
+
+
+@lru_cache(maxsize=2)
+def stages_of(env: GrowthConfig, options: EvaluationOptions) -> tuple[Stage, ...]:
+    """What is played, in order.
+
+    Args:
+        env: hosts and reward as in training.
+        options: what to play.
+
+    Raises:
+        ValueError: too few hosts, see `paired_hosts`; a file of `options.data` cannot be used as data.
+        FileNotFoundError: there is no such file.
+    """
+    return tuple(_stages(env, options))
+
+
+def controllers_of(
+    stage: Stage, env: GrowthConfig, options: EvaluationOptions, weights: bytes, group: int
+) -> Mapping[str, Controller[Tensor, Any]]:
+    """Who plays on the hosts of a group, by name.
+
+    Args:
+        stage: where.
+        env, options: see `stages_of`.
+        weights: of the policy, as its checkpoint holds them; none where no policy plays.
+        group: which, counted from 0: what controllers sample differs from group to group.
+
+    Raises:
+        CheckpointError: the weights cannot be used.
+    """
+    host, rules = env.host, env.rules
+    if stage.entrants is Entrants.ATTEMPTS:  # the first attempt on each host is the random rival's
+        seeds = [actions_seed(options.seed + attempt, group) for attempt in range(1, options.budget)]
+        return random_attempts(host, rules, seeds=seeds)
+    seed = actions_seed(options.seed, group)
+    trained = trained_controllers(weights, rules, seed=seed) if weights else {}
+    usual = {**trained, **rivals(host, rules, seed=seed)}
+    if stage.entrants is Entrants.USUAL:
+        return usual
+    starts = {"none": (), "first": FIRST_START, "all": STARTS}[options.schedules]
+    return {**usual, **schedule_controllers(sweep_schedules(host, rules, starts=starts), host, rules)}
+
+
+def parts_of(names: Sequence[str], hosts: HostGroup) -> list[list[str]]:
+    """The controllers in lots whose copies of the hosts make one population each, see `POPULATION`."""
+    at_once = max(1, POPULATION // len(hosts.host_seeds))
+    return [list(names[first : first + at_once]) for first in range(0, len(names), at_once)]
+
+
+def _stages(env: GrowthConfig, options: EvaluationOptions) -> Iterator[Stage]:
+    groups = paired_hosts(env, options.hosts_per_member, options.seed)
+    yield Stage(FAMILY, "", groups, Entrants.EVERYBODY)
+    if options.transfer:
+        for setting in transfer_settings(env, options.hosts_per_member, options.seed, options.data):
+            yield Stage(setting.title, setting.note, setting.groups, Entrants.USUAL)
+    if options.budget:
+        yield Stage(ATTEMPTS, "", groups, Entrants.ATTEMPTS)

@@ -1,6 +1,6 @@
 """Networks that do not grow, of the size that the policy's ended with: what growing, rather than size, is worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import count, groupby
@@ -10,47 +10,29 @@ import torch
 
 from kasmina_hosts import HostConfig, build_host
 from leyline_types import LegalityRules
-from simic_training.evaluation.play import Played, no_progress, play
+from simic_training.evaluation.play import Played, play
 from simic_training.growth.draws import HostGroup
 from tamiyo_policies import WaitController
 
 STATIC_SEEDS: Final = "static-seeds"
 STATIC_WIDE: Final = "static-wide"
+STATIC: Final = (STATIC_SEEDS, STATIC_WIDE)
 
 
-def play_static_seeds(
-    grown: Played,
-    *,
-    rent_rate: float,
-    rules: LegalityRules,
-    on_progress: Callable[[float], None] = no_progress,
-) -> Played:
+def play_static_seeds(grown: Played, *, rent_rate: float, rules: LegalityRules) -> Played:
     """The seeds that alter each host's output in the end, in place and fossilized from the first epoch on.
 
     Seeds that are still in training when the episode ends alter nothing and are left out, although the grown network
     pays rent for them.
     """
     episodes = grown.episodes
-    return play(
-        WaitController(),
-        episodes.groups,
-        rent_rate=rent_rate,
-        rules=rules,
-        grown=episodes.grown,
-        on_progress=on_progress,
-    )
+    return play(WaitController(), episodes.groups, rent_rate=rent_rate, rules=rules, grown=episodes.grown)
 
 
-def play_static_wide(
-    grown: Played,
-    *,
-    rent_rate: float,
-    rules: LegalityRules,
-    on_progress: Callable[[float], None] = no_progress,
-) -> Played:
+def play_static_wide(grown: Played, *, rent_rate: float, rules: LegalityRules) -> Played:
     """Each host without seeds, but so wide that it has as many parameters as it ended with, as near as widths allow."""
     groups = widened(grown.episodes.groups, grown.episodes.total_params[:, -1].tolist())
-    return play(WaitController(), groups, rent_rate=rent_rate, rules=rules, on_progress=on_progress)
+    return play(WaitController(), groups, rent_rate=rent_rate, rules=rules)
 
 
 def widened(groups: Sequence[HostGroup], params: Sequence[int]) -> list[HostGroup]:

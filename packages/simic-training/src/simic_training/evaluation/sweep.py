@@ -1,22 +1,16 @@
-"""Every fixed schedule on the same hosts: how far one gets without looking."""
+"""Every fixed schedule on the same hosts."""
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from simic_training.evaluation.comparisons import INTERVALS, lead
-from simic_training.evaluation.controllers import rivals, schedule_controllers, sweep_schedules
-from simic_training.evaluation.hosts import paired_hosts
-from simic_training.evaluation.outcomes import Outcomes, join_outcomes, outcomes_of
-from simic_training.evaluation.play import no_progress
-from simic_training.evaluation.side_by_side import play_all
-from simic_training.evaluation.tables import Cell, Column, Table
+from simic_training.engines.here import HereEngine
+from simic_training.engines.unit import Engine
+from simic_training.evaluation.options import EvaluationOptions
+from simic_training.evaluation.schedule_tables import schedules_table
+from simic_training.evaluation.tables import Table
+from simic_training.evaluation.units import OnProgress, play_stages, tell_nobody
 from simic_training.growth.config import GrowthConfig
 
-NOTE: Final = (
-    'By return, the best first. "conv_light x1 @5" puts one seed into the first slot before the sixth epoch, "xall" '
-    "one into every slot, one epoch after the other. Hard: the tasks with the most classes. The best of many on "
-    "these very hosts looks better than it is."
-)
+NO_POLICY: Final = b""
 
 
 def sweep(
@@ -24,111 +18,26 @@ def sweep(
     *,
     hosts_per_member: int = 2,
     seed: int = 0,
-    on_progress: Callable[[float], None] = no_progress,
+    engine: Engine | None = None,
+    on_progress: OnProgress = tell_nobody,
 ) -> Table:
     """Play the schedules, and the rivals that need no training, on paired hosts.
 
     Args:
         config: the family, the hosts and the reward.
         hosts_per_member, seed: see `paired_hosts`.
-        on_progress: told which part of the work is done, up to 1.
+        engine: who plays; it is left open. None for this process alone. What comes out is the same.
+        on_progress: see `OnProgress`.
 
     Raises:
         ValueError: see `paired_hosts`.
+        UnitFailedError: something could not be played.
     """
-    groups = paired_hosts(config, hosts_per_member, seed)
-    schedules = sweep_schedules(config.host, config.rules)
-    controllers = {
-        **rivals(config.host, config.rules, seed=seed),
-        **schedule_controllers(schedules, config.host, config.rules),
-    }
-    played = play_all(
-        controllers, groups, rent_rate=config.rent_rate, rules=config.rules, on_progress=on_progress
-    )
-    return schedules_table({name: outcomes_of(each) for name, each in played.items()})
+    options = sweep_options(hosts_per_member, seed)
+    ((_, found),) = play_stages(NO_POLICY, config, options, engine or HereEngine(), on_progress)
+    return schedules_table(found.outcomes)
 
 
-def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes | None = None) -> Table:
-    """A row for each schedule, the best first.
-
-    Args:
-        outcomes: by schedule, on the same hosts.
-        policy: what a policy reaches there; None leaves its lead out.
-    """
-    hosts = next(iter(outcomes.values())).hosts
-    rows: dict[str, tuple[Cell, ...]] = {}
-    for name in by_return(outcomes):
-        each = outcomes[name]
-        hard = each.hard()
-        rows[name] = (
-            each.mean(each.episode_return),
-            each.mean(each.test_accuracy),
-            float(each.size.mean()),
-            float(hard.episode_return.mean()),
-            float(hard.test_accuracy.mean()),
-            *(() if policy is None else reversed(lead(policy, name, each))),
-        )
-    leads = (
-        Column(name="policy leads by, return", decimals=2),
-        Column(name="policy leads by, points"),
-    )
-    return Table(
-        title=f"Fixed schedules ({len(hosts)} hosts)",
-        note=f"{NOTE} {INTERVALS}",
-        columns=(
-            Column(name="return", decimals=2),
-            Column(name="test accuracy %"),
-            Column(name="size", decimals=2),
-            Column(name="hard: return", decimals=2),
-            Column(name="hard: test accuracy %"),
-            *(() if policy is None else leads),
-        ),
-        rows=rows,
-    )
-
-
-def schedules_by_kind_table(outcomes: Mapping[str, Outcomes], policy: Outcomes) -> Table:
-    """Whether one schedule is the best everywhere, or what telling kinds of task apart could be worth.
-
-    Args:
-        outcomes: by schedule, on the same hosts.
-        policy: what a policy reaches there.
-
-    Returns:
-        A row for each kind of task with the schedule of the best return there, and one for all kinds together.
-    """
-    everywhere = by_return(outcomes)[0]
-    usual, chosen = outcomes[everywhere], {}
-    rows: dict[str, tuple[Cell, ...]] = {}
-    for kind in dict.fromkeys(host.kind for host in usual.hosts):
-        here = {name: each.of_kind(kind) for name, each in outcomes.items()}
-        best = by_return(here)[0]
-        chosen[kind] = here[best]
-        ahead = None if best == everywhere else lead(here[best], everywhere, here[everywhere])[1]
-        rows[kind] = (best, ahead, lead(policy.of_kind(kind), everywhere, here[everywhere])[1])
-    alike = join_outcomes([usual.of_kind(kind) for kind in chosen])
-    rows["all kinds"] = (
-        "the best of each",
-        lead(join_outcomes(list(chosen.values())), everywhere, alike)[1],
-        lead(policy, everywhere, usual)[1],
-    )
-    return Table(
-        title="Fixed schedules, by kind of task",
-        note=(
-            "The schedule of the best return on the hosts of each kind, and its lead in return over "
-            f"{everywhere}, the best on all hosts: what fixed schedules could at most gain by telling kinds apart. "
-            f"The best of many on few hosts looks better than it is. {INTERVALS}"
-        ),
-        columns=(
-            Column(name="best schedule"),
-            Column(name=f"leads {everywhere} by", decimals=2),
-            Column(name=f"policy leads {everywhere} by", decimals=2),
-        ),
-        rows=rows,
-    )
-
-
-def by_return(outcomes: Mapping[str, Outcomes]) -> Sequence[str]:
-    """The names by mean return, the best first."""
-    means = {name: float(each.episode_return.mean()) for name, each in outcomes.items()}
-    return sorted(means, key=means.__getitem__, reverse=True)
+def sweep_options(hosts_per_member: int, seed: int) -> EvaluationOptions:
+    """What is played, as an evaluation without a policy."""
+    return EvaluationOptions(hosts_per_member=hosts_per_member, schedules="all", seed=seed)

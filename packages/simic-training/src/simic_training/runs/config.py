@@ -21,6 +21,9 @@ class TrainConfig:
         groups: groups of hosts in a batch, each of `env.group_size` hosts that share a task.
         units: equal parts that each group is cut into; one worker grows one at a time, on one thread. Smaller ones keep
             more workers busy and cost more time in all. Runs that differ in it draw other actions.
+        stale_updates: by how many updates the weights that networks are grown with may be older than those that learn
+            from them. Workers then grow on while the policy learns, and none waits for the slowest; PPO's ratio, which
+            divides by what the older weights thought, corrects for it. At 0 nothing is stale.
         normalize: whether features are shifted and scaled by what was seen before.
         prune_from: fraction of the run before which PRUNE is held back: while nothing has been learnt, pruning
             undoes growth at random and teaches the policy to wait. At 1 it is never learnt, yet legal afterwards.
@@ -36,6 +39,7 @@ class TrainConfig:
     episodes: int = 2048
     groups: int = 4
     units: int = 1
+    stale_updates: int = 0
     normalize: bool = True
     prune_from: float = 0.6
     env: GrowthConfig = field(default_factory=GrowthConfig)
@@ -45,6 +49,8 @@ class TrainConfig:
         for name in ("hidden_dim", "episodes", "groups", "units"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, not {getattr(self, name)}")
+        if self.stale_updates < 0:
+            raise ValueError(f"`stale_updates` must be at least 0, not {self.stale_updates}")
         if self.batch < 2:
             raise ValueError(
                 f"`groups` ({self.groups}) times `group_size` of `env` ({self.env.group_size}) must be at least 2: a "

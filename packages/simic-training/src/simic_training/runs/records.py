@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from leyline_types import BlueprintAction, FactoredAction, FactoredActions, LifecycleOp, SeedStage, SlotConfig
-from simic_training.engines.unit import Load
+from simic_training.engines.load import Load
 from simic_training.growth.episodes import Episodes
 from simic_training.ppo.update import UpdateStats
 from simic_training.runs.config import TrainConfig
@@ -29,7 +29,9 @@ def metrics_record(
     head_entropy: dict[str, float | None],
     actions: dict[str, list[int]],
     update_seconds: float,
+    staleness: int,
     load: Load,
+    seconds: float,
 ) -> dict[str, Any]:
     """The line that an update leaves in metrics.jsonl.
 
@@ -40,15 +42,17 @@ def metrics_record(
         stats: of the update.
         head_entropy, actions: see `ppo.diagnostics`.
         update_seconds: what it took.
+        staleness: updates that its weights were ahead of those that the networks were grown with.
         load: who grew the networks, and how long that took.
+        seconds: since the update before.
     """
     played = [rollout.episodes for rollout in rollouts]
     returns = torch.cat([episodes.episode_return for episodes in played])
-    seconds = {
+    spent = {
         part: sum(rollout.seconds[part] for rollout in rollouts)
         for part in ("host", "features", "masks", "policy")
     }
-    seconds["update"] = update_seconds
+    spent["update"] = update_seconds
     steps = config.batch * config.env.host.max_epochs
     return {
         "update": update + 1,
@@ -60,13 +64,14 @@ def metrics_record(
         "val_accuracy": _mean([episodes.val_accuracy[:, -1] for episodes in played]),
         "size": _mean([episodes.size for episodes in played]),
         "took_effect": _mean([episodes.took_effect.float() for episodes in played]),
+        "staleness": staleness,
         "actions": actions,
         "head_entropy": head_entropy,
         **stats._asdict(),
         "entropy_weight": config.ppo.entropy_weight(config.progress(update)),
         "learning_rate": config.ppo.learning_rate_at(config.progress(update)),
         "held_back": [op.name for op in config.held_back(update)],
-        "seconds": seconds,
+        "seconds": spent,
         "rollout": {
             "seconds": load.seconds,
             "workers": {
@@ -75,7 +80,7 @@ def metrics_record(
             "slowest_over_median": load.slowest,
             "faults": load.faults,
         },
-        "steps_per_second": steps / (load.seconds + update_seconds),
+        "steps_per_second": steps / seconds,
     }
 
 

@@ -1,10 +1,8 @@
-"""Rollouts on their way between processes: safetensors, with what is no tensor as JSON beside them."""
+"""Rollouts on their way between processes."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from safetensors.torch import load, save
 from torch import Tensor
 
 from kasmina_hosts import GrownSeed
@@ -14,10 +12,9 @@ from simic_training.growth.episodes import Episodes
 from simic_training.growth.reward import RewardTerms
 from simic_training.ppo.trajectory import Trajectory, Transitions
 from simic_training.runs.rollout import Rollout
+from simic_training.runs.tensor_bytes import tensors_from_bytes, tensors_to_bytes
 from tamiyo_masks import ActionMasks
 from tamiyo_policies import HiddenState
-
-_NOTE: Final = "note"
 
 
 def rollout_to_bytes(rollout: Rollout) -> bytes:
@@ -38,9 +35,7 @@ def rollout_to_bytes(rollout: Rollout) -> bytes:
         "seconds": rollout.seconds,
         "grown": [{slot: list(_seed(seed)) for slot, seed in host.items()} for host in episodes.grown],
     }
-    return save(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, metadata={_NOTE: json.dumps(note)}
-    )
+    return tensors_to_bytes(tensors, note)
 
 
 def rollout_from_bytes(content: bytes, groups: Sequence[HostGroup]) -> Rollout:
@@ -50,9 +45,7 @@ def rollout_from_bytes(content: bytes, groups: Sequence[HostGroup]) -> Rollout:
         content: the bytes.
         groups: its hosts.
     """
-    tensors = load(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    note = json.loads(header["__metadata__"][_NOTE])
+    tensors, note = tensors_from_bytes(content)
     steps = Transitions(
         masks=ActionMasks(**_fields("masks", ActionMasks._fields, tensors)),
         actions=FactoredActions(**_fields("actions", FactoredActions._fields, tensors)),

@@ -31,12 +31,14 @@ class TrainingState(NamedTuple):
         policy, optimizer: loaded and saved in place.
         normalizer: of the features, or None.
         update: updates done.
+        earlier: weights after the updates before (`runs.units.weights_of`), the newest last, as far as they are needed.
     """
 
     policy: PolicyBundle
     optimizer: torch.optim.Optimizer
     normalizer: NormalizerState | None
     update: int
+    earlier: tuple[bytes, ...] = ()
 
 
 class DamagedStateError(RunStorageError):
@@ -55,6 +57,10 @@ def save_state(run: RunFolder, state: TrainingState) -> None:
     if state.normalizer is not None:
         saved = normalizer_to_tensors(state.normalizer)
         tensors |= {f"normalizer.{name}": tensor for name, tensor in saved.items()}
+    tensors |= {
+        f"earlier.{index}": torch.frombuffer(bytearray(weights), dtype=torch.uint8)
+        for index, weights in enumerate(state.earlier)
+    }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     note = {
         "format": _FORMAT,
@@ -83,7 +89,22 @@ def state_files(run: RunFolder) -> list[Path]:
 
 
 def load_newest(run: RunFolder, fresh: TrainingState) -> TrainingState:
-    """The newest state that can be read, put into `fresh`; metrics and episodes are cut to where it was written.
+    """`newest_state`, with metrics and episodes cut to where it was written, so that the run can go on.
+
+    Args:
+        run, fresh: see `newest_state`.
+
+    Raises:
+        RunStorageError: there are states and none can be read, or the logs are shorter than when it was written.
+    """
+    state, lengths = newest_state(run, fresh)
+    for name, length in lengths.items():
+        run.cut(name, length)
+    return state
+
+
+def newest_state(run: RunFolder, fresh: TrainingState) -> tuple[TrainingState, dict[str, int]]:
+    """The newest state that can be read, put into `fresh`, and how long metrics and episodes were then.
 
     A state that cannot be read is passed over with a warning, and the one before is taken. A run that was ended before
     it wrote its first state starts again.
@@ -93,24 +114,18 @@ def load_newest(run: RunFolder, fresh: TrainingState) -> TrainingState:
         fresh: a state of the run's settings before its first update.
 
     Raises:
-        RunStorageError: there are states and none can be read, or the logs are shorter than when it was written.
+        RunStorageError: there are states and none can be read.
     """
     files = state_files(run)
     for path in files:
         try:
             tensors, note = _read(path)
-            state = _restore(tensors, note["update"], fresh)
+            return _restore(tensors, note["update"], fresh), note["lengths"]
         except DamagedStateError as error:
             _log.warning("%s cannot be used (%s); going back to the state before it", path, error)
-            continue
-        for name, length in note["lengths"].items():
-            run.cut(name, length)
-        return state
     if files:
         raise RunStorageError(f"{run.path} cannot go on: none of its {len(files)} states can be read")
-    for name in (METRICS, EPISODES):
-        run.cut(name, 0)
-    return fresh
+    return fresh, dict.fromkeys((METRICS, EPISODES), 0)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -136,7 +151,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _restore(tensors: Mapping[str, Tensor], update: int, fresh: TrainingState) -> TrainingState:
-    parts: dict[str, dict[str, Tensor]] = {"policy": {}, "optimizer": {}, "normalizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {"policy": {}, "optimizer": {}, "normalizer": {}, "earlier": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         if part not in parts:
@@ -156,4 +171,5 @@ def _restore(tensors: Mapping[str, Tensor], update: int, fresh: TrainingState) -
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     except (PolicyInputError, NormalizerError, ValueError) as error:
         raise DamagedStateError(f"it is of another run: {error}") from None
-    return TrainingState(policy, optimizer, normalizer, update)
+    earlier = [parts["earlier"][str(index)].numpy().tobytes() for index in range(len(parts["earlier"]))]
+    return TrainingState(policy, optimizer, normalizer, update, tuple(earlier))

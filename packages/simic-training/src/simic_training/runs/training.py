@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 from typing import NamedTuple
 
@@ -9,21 +10,21 @@ import torch
 
 from leyline_types import SlotConfig
 from simic_training.engines.here import HereEngine
-from simic_training.engines.unit import Done, Engine, Load, load_of
+from simic_training.engines.load import Load
+from simic_training.engines.unit import Engine
 from simic_training.growth.draws import draw_groups
 from simic_training.growth.world import GrowthWorld
 from simic_training.ppo.diagnostics import action_counts, head_entropies
 from simic_training.ppo.stopwatch import Stopwatch
 from simic_training.ppo.trajectory import join_trajectories
 from simic_training.ppo.update import make_optimizer, set_learning_rate, update_policy
+from simic_training.runs.collecting import Collected, Collecting
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.records import episode_records, metrics_record
-from simic_training.runs.rollout import Rollout
-from simic_training.runs.rollout_bytes import rollout_from_bytes
 from simic_training.runs.state import TrainingState, load_newest, save_state
-from simic_training.runs.units import grow_unit, hosts_of, units_of, weights_of
+from simic_training.runs.units import weights_of
 from tamiyo_features import init_normalizer, update
 from tamiyo_policies import PolicyConfig, create_policy, register_builtin_policies, save_policy
 
@@ -31,11 +32,12 @@ _log = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
-    """Where a run stands: its settings, updates done, and the line of metrics of the newest one."""
+    """Where a run stands: its settings, updates done, the line of metrics of the newest one and who grew for it."""
 
     config: TrainConfig
     updates_done: int
     record: dict[str, object]
+    load: Load
 
 
 def fresh_state(config: TrainConfig) -> TrainingState:
@@ -91,8 +93,7 @@ def train(
     Raises:
         Interrupted: a signal came.
         NonFiniteLossError: the policy diverged; what is on disk is of the last good update.
-        DivergedHostError: a host did, in this process.
-        UnitFailedError: a worker met with the same fault again and again.
+        UnitFailedError: networks could not be grown: in a worker the same fault came again and again.
         RunFolderError: there is no state to resume from.
         OSError: the disk is full or the folder may not be written to; what was written before is as it was.
     """
@@ -107,12 +108,16 @@ def train(
             save_state(run, state)
         # Also of a state that was there: a kill may have come between the two.
         save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
+    collecting = Collecting(config, engine, state)
+    begun = perf_counter()
     while state.update < config.updates:
-        rollouts, load = roll_outs(config, state, engine)
+        collected = collecting.next(state.update)
         with guard.shield():
-            state, record = learn(config, state, rollouts, load)
+            state, record = learn(config, state, collected, begun)
+            begun = perf_counter()
+            collecting.learnt(state)
             first = (state.update - 1) * config.batch
-            for rollout in rollouts:
+            for rollout in collected.rollouts:
                 lines = episode_records(
                     rollout.episodes, state.policy.slot_config, first=first, update=state.update
                 )
@@ -121,39 +126,35 @@ def train(
             run.append_lines(METRICS, [record])
             save_state(run, state)
             save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
-        on_progress(Progress(config, state.update, record))
+        on_progress(Progress(config, state.update, record, collected.load))
     return state
 
 
-def roll_outs(config: TrainConfig, state: TrainingState, engine: Engine) -> tuple[list[Rollout], Load]:
-    """What the policy as it is grows for the next update, in the order of the units, and who grew it."""
-    done: list[Done] = []
-    started = perf_counter()
-    units = units_of(config, state.update)
-    contents = engine.run(grow_unit, weights_of(state), units, done.append)
-    seconds = perf_counter() - started
-    rollouts = [
-        rollout_from_bytes(content, hosts_of(*unit.arguments))
-        for content, unit in zip(contents, units, strict=True)
-    ]
-    return rollouts, load_of(done, seconds)
-
-
 def learn(
-    config: TrainConfig, state: TrainingState, rollouts: list[Rollout], load: Load
+    config: TrainConfig, state: TrainingState, collected: Collected, begun: float
 ) -> tuple[TrainingState, dict[str, object]]:
-    """Update policy and normaliser from a batch of rollouts; gives the new state and its line of metrics."""
+    """Update policy and normaliser from a batch of rollouts; gives the new state and its line of metrics.
+
+    Args:
+        config: of the run.
+        state: before the update; its policy and optimizer are changed.
+        collected: what is learnt from.
+        begun: the `perf_counter` when the update before was done.
+    """
     stopwatch = Stopwatch()
     progress = config.progress(state.update)
+    # How far the policy moved since then is no reason to stop moving.
+    ppo = replace(config.ppo, target_kl=config.ppo.target_kl * (1 + collected.staleness))
+    earlier = (*state.earlier, weights_of(state))[-config.stale_updates :] if config.stale_updates else ()
     set_learning_rate(state.optimizer, config.ppo.learning_rate_at(progress))
     with stopwatch.time("update"):
-        trajectory = join_trajectories([rollout.trajectory for rollout in rollouts])
+        trajectory = join_trajectories([rollout.trajectory for rollout in collected.rollouts])
         entropies = head_entropies(state.policy, trajectory)
         stats = update_policy(
             state.policy,
             state.optimizer,
             trajectory,
-            config.ppo,
+            ppo,
             entropy_weight=config.ppo.entropy_weight(progress),
             generator=torch.Generator().manual_seed(config.rollout_seed(state.update, 0)),
             replicas=config.env.hosts_alike,
@@ -164,11 +165,13 @@ def learn(
     record = metrics_record(
         config,
         state.update,
-        rollouts,
+        collected.rollouts,
         stats,
         head_entropy=entropies,
         actions=action_counts(trajectory.steps),
         update_seconds=stopwatch.seconds["update"],
-        load=load,
+        staleness=collected.staleness,
+        load=collected.load,
+        seconds=perf_counter() - begun,
     )
-    return state._replace(normalizer=normalizer, update=state.update + 1), record
+    return state._replace(normalizer=normalizer, update=state.update + 1, earlier=earlier), record

@@ -40,7 +40,7 @@ def grow_unit(weights: bytes, config: TrainConfig, update: int, group: int, part
     Returns:
         The rollout, see `rollout_from_bytes`.
     """
-    policy, normalizer = _policy_of(weights)
+    policy, normalizer = policy_of(weights)
     rollout = roll_out(
         policy,
         config.env,
@@ -65,7 +65,12 @@ def _units(config: TrainConfig, update: int) -> Iterator[Unit]:
 
 
 @lru_cache(maxsize=1)
-def _policy_of(weights: bytes) -> tuple[PolicyBundle, FrozenNormalizer | None]:
+def policy_of(weights: bytes) -> tuple[PolicyBundle, FrozenNormalizer | None]:
+    """The policy and its normaliser from `weights_of`, or a checkpoint's content.
+
+    Raises:
+        CheckpointError: they cannot be used.
+    """
     register_builtin_policies()
     policy, normalizer = checkpoint_from_bytes(weights)
     return policy, None if normalizer is None else freeze(normalizer)

@@ -1,0 +1,82 @@
+"""The options that say who does the units of work, and the engine that they ask for."""
+
+import argparse
+from typing import Final
+
+from simic_training.command.parsing import UsageError, positive_number
+from simic_training.engines.here import HereEngine
+from simic_training.engines.local import LocalEngine, cores
+from simic_training.engines.ray_engine import EngineError, RayEngine, check_reachable
+from simic_training.engines.unit import Engine
+
+LOCAL: Final = "local"
+RAY: Final = "ray"
+ENGINE_USAGE: Final = "[--engine local|ray] [--workers N] [--address HOST:PORT]"
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "--engine",
+        choices=(LOCAL, RAY),
+        default=LOCAL,
+        help="who does the work: processes of this machine, or a Ray cluster (extra ray); the result is the same "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive_number,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="with --engine local: processes, each with one thread (default: as many as there are cores, and no more "
+        "than units of work at a time)",
+    )
+    parser.add_argument(
+        "--address",
+        default=argparse.SUPPRESS,
+        metavar="HOST:PORT",
+        help='with --engine ray: of the cluster, or "auto" for one on this machine (default: start one for this '
+        "command alone)",
+    )
+
+
+def check_engine(options: argparse.Namespace) -> None:
+    """See that there can be such an engine, before anything is written.
+
+    Raises:
+        UsageError: options that do not go together, no Ray, or nothing at the address.
+    """
+    check_together(options)
+    if options.engine == RAY and not hasattr(options, "only"):  # which is done by this process
+        try:
+            check_reachable(getattr(options, "address", None))
+        except EngineError as error:
+            raise UsageError(str(error)) from error
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """See that the options go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if options.engine == RAY and hasattr(options, "workers"):
+        raise UsageError("--workers is for --engine local: a Ray cluster has as many as it has cores")
+    if options.engine == LOCAL and hasattr(options, "address"):
+        raise UsageError("--address is for --engine ray")
+
+
+def engine_of(options: argparse.Namespace, units: int) -> Engine:
+    """Who does the work; a single local worker is this process.
+
+    Args:
+        options: those of `add_engine_options`.
+        units: of work that there are at a time.
+
+    Raises:
+        EngineError: there is no such cluster.
+    """
+    if options.engine == RAY:
+        return RayEngine(getattr(options, "address", None))
+    workers = min(getattr(options, "workers", cores()), units)
+    return HereEngine() if workers == 1 else LocalEngine(workers)

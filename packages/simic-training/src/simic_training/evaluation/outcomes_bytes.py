@@ -1,0 +1,45 @@
+"""Outcomes on their way between processes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from simic_training.evaluation.outcomes import Outcomes, hosts_in
+from simic_training.growth.draws import HostGroup
+from simic_training.runs.tensor_bytes import tensors_from_bytes, tensors_to_bytes
+
+_FIELDS = Outcomes._fields[1:]
+
+
+def outcomes_to_bytes(outcomes: Mapping[str, Outcomes], episodes: Sequence[Mapping[str, Any]]) -> bytes:
+    """What controllers reached on one group of hosts.
+
+    Args:
+        outcomes: by controller.
+        episodes: plain data that go with them.
+    """
+    tensors = {
+        f"{place}.{field}": getattr(each, field)
+        for place, each in enumerate(outcomes.values())
+        for field in _FIELDS
+    }
+    widths = [[host.width for host in each.hosts] for each in outcomes.values()]
+    return tensors_to_bytes(tensors, {"names": list(outcomes), "widths": widths, "episodes": list(episodes)})
+
+
+def outcomes_from_bytes(
+    content: bytes, group: HostGroup
+) -> tuple[dict[str, Outcomes], list[Mapping[str, Any]]]:
+    """What `outcomes_to_bytes` wrote.
+
+    Args:
+        content: the bytes.
+        group: the hosts. Those of other widths keep theirs.
+    """
+    tensors, note = tensors_from_bytes(content)
+    outcomes = {}
+    for place, (name, widths) in enumerate(zip(note["names"], note["widths"], strict=True)):
+        hosts = tuple(
+            host._replace(width=width) for host, width in zip(hosts_in([group]), widths, strict=True)
+        )
+        outcomes[name] = Outcomes(hosts, *(tensors[f"{place}.{field}"] for field in _FIELDS))
+    return outcomes, note["episodes"]

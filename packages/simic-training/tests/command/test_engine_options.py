@@ -1,0 +1,171 @@
+"""`--engine`: the same results from a Ray cluster, clean ends, and a command for what failed."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import end, start, tiny, traces, train, wait_until
+from processes import descendants, is_alive, wait_for
+from ray_cluster import cluster_of
+
+from simic_training.command.main import main
+from simic_training.runs.folder import METRICS, RunFolder
+
+APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
+"""Two units of two hosts for each update."""
+
+HOSTS = ("--hosts-per-member", "4")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with cluster_of(2) as cluster:
+        yield cluster.address
+
+
+def table_of(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_training_on_ray_is_the_same_training(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "one", 12, *APART, "--workers", "1") == 0
+    assert train(tmp_path / "ray", 12, *APART, "--engine", "ray", "--address", address) == 0
+    assert "2 workers" in capsys.readouterr().out
+    rows = RunFolder.open_run(tmp_path / "ray").read_lines(METRICS)
+    assert {name.partition(":")[0] for row in rows for name in row["rollout"]["workers"]} == {
+        os.uname().nodename
+    }
+    assert traces(tmp_path / "ray") == traces(tmp_path / "one")
+
+
+def test_evaluating_and_sweeping_on_ray_give_the_same_tables(address: str, tmp_path: Path) -> None:
+    assert train(tmp_path / "run", 4, "--workers", "1") == 0
+    words = ["evaluate", str(tmp_path / "run"), *HOSTS, "--schedules", "none"]
+    found = []
+    for engine in (["--workers", "1"], ["--workers", "2"], ["--engine", "ray", "--address", address]):
+        assert main([*words, *engine]) == 0
+        found.append(table_of(tmp_path / "run" / "evaluation.json"))
+    assert found[0] == found[1] == found[2]
+    few = [*tiny(4), "--env.rules.enabled-blueprints", "norm", *HOSTS]
+    for name, engine in (("one", ["--workers", "1"]), ("ray", ["--engine", "ray", "--address", address])):
+        assert main(["sweep", *few, *engine, "--out", str(tmp_path / name)]) == 0
+    one, ray = (table_of(tmp_path / name / "schedules.json") for name in ("one", "ray"))
+    assert one == ray
+
+
+def test_doctor_knows_the_cluster(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--engine", "ray", "--address", address]) == 0
+    assert f"ray: {address}, nodes 3, cores 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "sweep", "doctor"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "ray", "--workers", "2"], "--workers is for --engine local"),
+        (["--address", "localhost:6379"], "--address is for --engine ray"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    command: str,
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, *(["run"] if command == "evaluate" else []), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_cluster_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    monkeypatch.chdir(tmp_path)
+    for command in ("train", "sweep"):
+        assert main([command, "--engine", "ray", "--address", "127.0.0.1:1"]) == 2
+        assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
+    assert main(["doctor", "--engine", "ray", "--address", "127.0.0.1:1"]) == 1
+    assert "tamiyo train cannot work here: see engine" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_and_its_cluster(tmp_path: Path, signum: signal.Signals) -> None:
+    run = RunFolder(tmp_path / "run")
+    process = start(
+        "train", "--run", str(run.path), *tiny(4000), *APART, "--engine", "ray", start_new_session=True
+    )
+    wait_until(lambda: run.whole_lines() >= 2, process)
+    others = descendants(process.pid)
+    assert len(others) > 4
+    if signum is signal.SIGINT:
+        os.killpg(process.pid, signum)  # as a terminal does
+        _, err = process.communicate(timeout=60)
+    else:
+        _, err = end(process, signum)
+    if "_raylet.so" in err:
+        pytest.skip("Ray itself crashed while it was left, as version 2.60 does now and then")
+    assert process.returncode == 128 + signum
+    assert err.endswith(f"tamiyo: ended by {signum.name}\n")
+    wait_for(lambda: not any(map(is_alive, others)))
+
+
+def test_what_fails_is_told_with_a_command_that_plays_it_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data are gone when the workers look for them: this process has read them before."""
+    data, away, run = tmp_path / "mine.npz", tmp_path / "away.npz", tmp_path / "run"
+    np.savez(data, x=np.random.default_rng(0).normal(size=(60, 6, 6)), y=np.arange(60) % 3)
+    assert train(run, 4, "--workers", "1") == 0
+    words = [
+        "evaluate",
+        str(run),
+        *HOSTS,
+        "--schedules",
+        "none",
+        "--transfer",
+        "--data",
+        str(data),
+        "--seed",
+        "3",
+    ]
+    assert main([*words, "--only", "7", "1", "1"]) == 0
+    assert "Unseen data: mine, group 1: task mine" in capsys.readouterr().out
+    data.rename(away)
+    assert main([*words, "--workers", "2"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    told = re.search(r" failed 3 times: FileNotFoundError: .*mine\.npz.*; tamiyo (.* --only (\d) \d \d) plays it alone "
+                     r"\(seed 3\) \(log: ", line)  # fmt: skip
+    assert told is not None, line
+    away.rename(data)
+    assert main(told[1].split()) == 0
+    printed = capsys.readouterr().out
+    assert "policy-greedy" in printed
+    assert f"Nothing was written; tamiyo {told[1]} does the same again" in printed
+    assert not (run / "evaluation.json").exists()
+    assert main([*words, "--only", "1", "9", "1"]) == 2
+    assert "--only: there is no unit 1 9 1 in what is to be played" in capsys.readouterr().err
+
+
+def test_one_unit_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ["sweep", *tiny(4), "--env.rules.enabled-blueprints", "norm", *HOSTS]
+    gone = ["--engine", "ray", "--address", "127.0.0.1:1"]  # the cluster that it failed on need not be there
+    assert main([*few, *gone, "--only", "1", "2", "1"]) == 0
+    assert "family, group 2: task" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

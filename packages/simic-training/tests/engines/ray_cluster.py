@@ -1,0 +1,47 @@
+"""Ray's own test cluster: several nodes, each with its raylet and object store, on this machine."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from simic_training.engines.ray_engine import import_ray
+
+STORE = 100 * 2**20
+"""Bytes of a node's object store."""
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[Any]:
+    """A cluster whose workers can import the tests' modules. The head has no cores: all units are done elsewhere.
+
+    Args:
+        nodes: besides the head, of one core each.
+    """
+    import_ray()  # which sets what Ray reads from the environment
+    from ray.cluster_utils import Cluster
+
+    former = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if Path(path).is_dir())
+    try:
+        cluster: Any = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+        )
+        try:
+            for _ in range(nodes):
+                add_node(cluster)
+            yield cluster
+        finally:
+            cluster.shutdown()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if former is not None:
+            os.environ["PYTHONPATH"] = former
+
+
+def add_node(cluster: Any) -> Any:
+    """One more node, of one core."""
+    return cluster.add_node(num_cpus=1, object_store_memory=STORE)

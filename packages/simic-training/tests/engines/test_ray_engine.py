@@ -1,0 +1,231 @@
+"""Units of work on a Ray cluster of several nodes, whatever becomes of its workers and nodes."""
+
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from odd_jobs import answer, at_work, at_work_or_stumble, do, stumble, threads, where, who
+from processes import descendants, is_alive, wait_for
+from ray_cluster import add_node, cluster_of
+from run_settings import TINY
+from run_traces import lasting
+
+from simic_training.engines.faults import UnitFailedError
+from simic_training.engines.ray_engine import EngineError, RayEngine, check_reachable, import_ray
+from simic_training.engines.ray_task import do_unit, versions
+from simic_training.engines.unit import Done, Engine, Unit
+from simic_training.runs.folder import METRICS, RunFolder
+from simic_training.runs.interrupts import InterruptGuard
+from simic_training.runs.training import train
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with cluster_of(2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def engine(cluster: Any) -> Iterator[RayEngine]:
+    with closing(RayEngine(cluster.address)) as engine:
+        do(engine, answer, b"", [Unit("", (0, 2.0))] * 2)  # both nodes have a worker then
+        yield engine
+
+
+def test_results_come_in_the_order_of_the_units(engine: RayEngine) -> None:
+    done: list[Done] = []
+    units = [Unit(f"unit {number}", (number, 1.5 if number == 0 else 0.0)) for number in range(6)]
+    assert do(engine, answer, b"n", units, done.append) == [f"n{number}".encode() for number in range(6)]
+    assert sorted(each.unit for each in done) == [unit.name for unit in units]
+    assert done[0].unit != "unit 0"
+    assert next(each for each in done if each.unit == "unit 0").seconds >= 1.5
+    assert all(each.faults == 0 for each in done)
+
+
+def test_batches_are_done_side_by_side(engine: RayEngine) -> None:
+    first = engine.start(answer, b"a", [Unit("", (1, 0.5))])
+    second = engine.start(answer, b"b", [Unit("", (2, 0.0)), Unit("", (3, 0.0))])
+    assert second.results(lambda done: None) == [b"b2", b"b3"]
+    assert first.results(lambda done: None) == [b"a1"]
+
+
+def test_workers_are_on_several_nodes_and_have_one_thread(engine: RayEngine) -> None:
+    units = [Unit("", (0.5,))] * 4
+    assert len(set(do(engine, where, b"", units))) == 2
+    assert do(engine, threads, b"", [Unit("", ())] * 4) == [b"1"] * 4
+    assert os.getpid() not in {int(pid) for pid in do(engine, who, b"", [Unit("", ())] * 4)}
+
+
+def test_what_units_share_is_in_the_store_of_each_node_once(
+    engine: RayEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, references = ray.put, []
+
+    def noting(content: object) -> Any:
+        references.append(put(content))
+        return references[-1]
+
+    monkeypatch.setattr(ray, "put", noting)
+    weights = bytes(300_000)
+    nodes = set(do(engine, where, weights, [Unit("", (0.5,))] * 6))
+    assert len(references) == 1
+    (found,) = ray.experimental.get_object_locations(references).values()
+    assert 300_000 <= found["object_size"] < 301_000
+    assert {node.encode() for node in found["node_ids"]} == nodes | {
+        ray.get_runtime_context().get_node_id().encode()
+    }
+
+
+@pytest.mark.parametrize(
+    "errors", [["once"], ["die"], ["die", "once", "die", "once"]], ids=["an error", "a death", "both, twice"]
+)
+def test_what_passes_is_done_again(
+    engine: RayEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture, errors: list[str]
+) -> None:
+    done: list[Done] = []
+    units = [Unit("the unlucky one", (tmp_path / "notes", errors)), Unit("another", (tmp_path / "more", []))]
+    with caplog.at_level(logging.WARNING):
+        assert do(engine, stumble, b"", units, done.append) == [b"done", b"done"]
+    assert {each.unit: each.faults for each in done} == {"the unlucky one": len(errors), "another": 0}
+    assert caplog.text.count("the unlucky one is begun again") == len(errors)
+    assert ("the worker died: WorkerCrashedError" in caplog.text) == ("die" in errors)
+
+
+def test_what_comes_back_is_told_in_the_end(engine: RayEngine, tmp_path: Path) -> None:
+    unit = Unit("update 3, group 1", (tmp_path / "notes", ["no luck"] * 99))
+    said = r"^update 3, group 1 failed 3 times: AwkwardError: no luck$"
+    with pytest.raises(UnitFailedError, match=said) as failed:
+        do(engine, stumble, b"", [unit])
+    assert failed.value.unit is unit
+    assert len((tmp_path / "notes").read_text()) == 3
+    assert do(engine, answer, b"", [Unit("", (1,))]) == [b"1"]
+
+
+def test_what_is_left_of_a_batch_that_failed_is_let_go(engine: RayEngine, tmp_path: Path) -> None:
+    units = [Unit("", (tmp_path, 1)), Unit("bad", (tmp_path / "notes", ["no luck"] * 3))]
+    with pytest.raises(UnitFailedError, match="bad failed 3 times"):
+        do(engine, at_work_or_stumble, b"", units)
+    assert do(engine, answer, b"", [Unit("", (1, 0.5))] * 2) == [b"1"] * 2  # on both nodes again
+
+
+def test_a_node_that_is_killed_is_done_without(cluster: Any, engine: RayEngine, tmp_path: Path) -> None:
+    """Three nodes are at work when one is killed; the other two do its unit too."""
+    victim = add_node(cluster)
+    cluster.wait_for_nodes()
+    units = [Unit(f"unit {number}", (tmp_path / str(number), 1)) for number in range(3)]
+    for _, (notes, _) in units:
+        notes.mkdir()
+    done: list[Done] = []
+
+    def strike() -> None:
+        wait_for(lambda: all(any(notes.iterdir()) for _, (notes, _) in units))
+        workers = descendants(os.getpid())
+        cluster.remove_node(victim, allow_graceful=False)
+        for _, (notes, _) in units:  # what the others do would take a minute
+            pid = int(next(notes.iterdir()).name)
+            if pid in workers and is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    assert do(engine, at_work, b"", units, done.append) == [b"late"] * 3
+    thread.join()
+    assert [each.faults for each in done] == [1, 1, 1]
+
+
+def test_a_run_whose_workers_are_killed_at_random_is_the_same_run(engine: RayEngine, tmp_path: Path) -> None:
+    config = replace(TINY, episodes=40, units=2)  # ten updates of four units
+    killed: list[int] = []
+    over, rng = threading.Event(), random.Random(0)
+
+    def strike() -> None:
+        while len(killed) < 5 and not over.is_set():
+            busy = [pid for pid in descendants(os.getpid()) if is_worker(pid)]
+            time.sleep(rng.uniform(0.0, 0.2))
+            if busy:
+                os.kill(rng.choice(busy), signal.SIGKILL)
+                killed.append(1)
+                over.wait(rng.uniform(1.0, 2.0))
+
+    def train_on(engine: Engine | None, name: str) -> RunFolder:
+        run = RunFolder.create(tmp_path / name, config)
+        with InterruptGuard() as guard:
+            train(config, run, guard, on_progress=lambda progress: None, engine=engine)
+        return run
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    try:
+        run = train_on(engine, "killed")
+    finally:
+        over.set()
+        thread.join()
+    assert len(killed) >= 2
+    assert sum(row["rollout"]["faults"] for row in run.read_lines(METRICS)) >= 1
+    assert lasting(run) == lasting(train_on(None, "here"))
+
+
+def is_worker(pid: int) -> bool:
+    """Whether it is a process in which Ray does a task."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().startswith("ray::update")
+    except OSError:
+        return False
+
+
+def test_what_a_node_does_not_have_is_told(engine: RayEngine) -> None:
+    """As where the packages of this process are not installed."""
+    module = ModuleType("elsewhere")
+    exec("def work(shared): return shared", module.__dict__)
+    sys.modules["elsewhere"] = module
+    said = "failed 3 times: it could not be begun there: ModuleNotFoundError: No module named 'elsewhere'"
+    try:
+        with pytest.raises(UnitFailedError, match=said):
+            do(engine, module.work, b"", [Unit("", ())])
+    finally:
+        del sys.modules["elsewhere"]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("nowhere", "is HOST:PORT or \"auto\", not 'nowhere'"),
+        ("ray://localhost:10001", 'is HOST:PORT or "auto", not \'ray://'),
+        ("localhost:many", "not 'localhost:many'"),
+        ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1: .*refused"),
+        ("127.0.0.1:99999", "no Ray cluster at 127.0.0.1:99999: "),
+    ],
+)
+def test_addresses_where_no_cluster_is(address: str, said: str) -> None:
+    for attempt in (check_reachable, RayEngine):
+        with pytest.raises(EngineError, match=said):
+            attempt(address)
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    import_ray.cache_clear()
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EngineError, match=r"--engine ray needs Ray: pip install 'simic-training\[ray\]'"):
+        RayEngine()
+    monkeypatch.undo()
+    assert import_ray() is ray
+
+
+def test_a_node_with_other_versions_is_told() -> None:
+    assert do_unit(versions(), answer, b"n", 1).content == b"n1"
+    reply = do_unit({**versions(), "torch": "1.0"}, answer, b"n", 1)
+    assert reply.content is None
+    assert reply.fault == f"the node has torch {versions()['torch']} instead of 1.0"
