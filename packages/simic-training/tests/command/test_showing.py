@@ -61,9 +61,11 @@ def test_what_was_done_before_tells_nothing_about_the_speed() -> None:
 
 def test_units_are_told_with_the_time_left_and_then_who_did_them() -> None:
     output, file = console()
-    with UnitsShown(output, InterruptGuard()) as shown:
-        shown.tell(Done("family, group 1", "worker_0", 3.0, 0), 0.5)
-        shown.tell(Done("family, group 2", "worker_1", 9.0, 0), 1.0)
+    with ProgressShown(output, "") as shown:
+        units = UnitsShown(shown, InterruptGuard())
+        units.tell(Done("family, group 1", "worker_0", 3.0, 0), 0.5)
+        units.tell(Done("family, group 2", "worker_1", 9.0, 0), 1.0)
+    units.tell_workers(output)
     first, last, *workers = file.getvalue().splitlines()
     assert first.startswith("50 %, family, group 1, 0:")
     assert last == "100 %, family, group 2"

@@ -23,8 +23,9 @@ from run_traces import lasting
 
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.ray_engine import EngineError, RayEngine, check_reachable, import_ray
-from simic_training.engines.ray_task import do_unit, versions
+from simic_training.engines.ray_task import do_unit
 from simic_training.engines.unit import Done, Engine, Unit
+from simic_training.engines.versions import versions
 from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.training import train

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 import torch
 
-from simic_training.command.run_log import PACKAGES
 from simic_training.engines.local import cores
 from simic_training.engines.ray_engine import EngineError, RayEngine
+from simic_training.engines.versions import LIBRARIES, PACKAGES
 from tamiyo_policies import get_policy, list_policies, register_builtin_policies
 
 LEAST_DISK: Final = 100 * 2**20
@@ -27,8 +27,6 @@ _EXTRAS: Final = (
     ("tensorboard", "tensorboard", "tensorboard", "tamiyo train --tensorboard"),
     ("ray", "ray", "ray", "--engine ray"),
 )
-LIBRARIES: Final = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "gymnasium", "rich")
-
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -61,7 +59,7 @@ def machine() -> Iterator[Check]:
     yield Check("Python", platform.python_version())
     yield Check("platform", platform.platform())
     yield Check("cores", str(cores()))
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, "gymnasium", "rich"):
         yield Check(name, version(name))
     yield Check("threads of torch", f"{torch.get_num_threads()}; tamiyo and each of its workers use 1")
     yield Check("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set"))

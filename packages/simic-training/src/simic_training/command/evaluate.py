@@ -12,6 +12,7 @@ from simic_training.command.engines import check_engine, engine_of
 from simic_training.command.failures import reason
 from simic_training.command.only import play_only, playing
 from simic_training.command.parsing import UsageError
+from simic_training.command.progress import ProgressShown
 from simic_training.command.run_log import logged
 from simic_training.command.saying import quoted, say
 from simic_training.command.shown import show_table
@@ -54,15 +55,17 @@ def evaluate_command(
         config = run.read_config()
         chosen = evaluation_options(options, config)
         units = len(units_of(weights_in(run.checkpoint), config.env, chosen))
-        with closing(engine_of(options, units)) as engine, UnitsShown(console, guard) as shown:
+        with closing(engine_of(options, units)) as engine, ProgressShown(console, "") as shown:
+            played = UnitsShown(shown, guard)
             evaluation = evaluate_run(
                 config,
                 run.checkpoint,
                 chosen,
                 trained_episodes=run.whole_lines() * config.batch,
                 engine=engine,
-                on_progress=shown.tell,
+                on_progress=played.tell,
             )
+        played.tell_workers(console)
         with guard.shield():
             written = run.write_json(EVALUATION, evaluation_to_json(evaluation), indent=None)
         for table in evaluation.tables:

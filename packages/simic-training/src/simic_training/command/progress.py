@@ -23,7 +23,7 @@ class ProgressShown:
 
     def __init__(self, console: Console, unit: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._unit, self._clock = console, unit, clock
-        self._started = self._newest = clock()
+        self._started = clock()
         self._before, self._told = 0.0, float("-inf")
         # Narrow enough for 80 columns with all that `update` puts beside it.
         self._bar = Progress(
@@ -35,7 +35,7 @@ class ProgressShown:
         self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> Self:
-        self._started = self._newest = self._clock()
+        self._started = self._clock()
         self._bar.start()
         return self
 
@@ -51,7 +51,7 @@ class ProgressShown:
     def update(self, done: float, total: float = 1.0, news: str = "", more: str = "") -> None:
         """Show that `done` of `total` is done, what is new, and behind the time left what needs a wide terminal."""
         counted = f"{self._unit} {done:.0f}/{total:.0f}" if self._unit else f"{100 * done / total:.0f} %"
-        now = self._newest = self._clock()
+        now = self._clock()
         left = time_left(now - self._started, done - self._before, total - done)
         line = ", ".join(part for part in (counted, news, left, more) if part)
         self._bar.update(self._task, completed=done, total=total, description=line)

@@ -5,23 +5,14 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from typing import Final, final
 
 import torch
 
 from simic_training.command.failures import LoggedError
+from simic_training.engines.versions import PACKAGES, versions
 from simic_training.runs.folder import RunFolder
 from simic_training.runs.interrupts import Interrupted
-
-PACKAGES: Final = (
-    "leyline-types",
-    "tamiyo-features",
-    "tamiyo-masks",
-    "tamiyo-policies",
-    "kasmina-hosts",
-    "simic-training",
-)
 
 _log = logging.getLogger(__name__)
 _LOGGED: Final = ("simic_training", "py.warnings")
@@ -66,7 +57,7 @@ def logged(
     shown.setFormatter(logging.Formatter("tamiyo: warning: %(message)s"))
     shown.addFilter(_is_warning_of_ours)
     with _attached([file, shown]):
-        _log.info("tamiyo %s; %s", " ".join(words), versions())
+        _log.info("tamiyo %s; %s", " ".join(words), surroundings())
         try:
             yield
         except Interrupted as interrupt:
@@ -78,10 +69,11 @@ def logged(
         _log.info("done")
 
 
-def versions() -> str:
-    """Of Python, torch and the packages, in one line."""
-    ours = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"Python {platform.python_version()} on {platform.platform()}, torch {torch.__version__}, {ours}"
+def surroundings() -> str:
+    """The platform, and the versions of Python, torch and the packages, in one line."""
+    found = versions()
+    ours = ", ".join(f"{name} {found[name]}" for name in PACKAGES)
+    return f"Python {found['Python']} on {platform.platform()}, torch {torch.__version__}, {ours}"
 
 
 def _is_warning_of_ours(record: logging.LogRecord) -> bool:

@@ -15,6 +15,7 @@ from simic_training.command.failures import reason
 from simic_training.command.new_folder import create_plain, new_folder
 from simic_training.command.only import play_only, playing
 from simic_training.command.parsing import UsageError
+from simic_training.command.progress import ProgressShown
 from simic_training.command.run_log import logged
 from simic_training.command.saying import say
 from simic_training.command.setting_flags import config_of
@@ -54,14 +55,16 @@ def sweep_command(
         return 0
     folder = new_folder(create_plain, getattr(options, "out", None), parent=SWEEPS)
     with logged(folder, words, advice=partial(playing, words, config.seed)):
-        with closing(engine_of(options, units)) as engine, UnitsShown(console, guard) as shown:
+        with closing(engine_of(options, units)) as engine, ProgressShown(console, "") as shown:
+            played = UnitsShown(shown, guard)
             table = sweep(
                 config.env,
                 hosts_per_member=hosts,
                 seed=config.seed,
                 engine=engine,
-                on_progress=shown.tell,
+                on_progress=played.tell,
             )
+        played.tell_workers(console)
         content = {
             "config": config_to_mapping(config),
             "hosts_per_member": hosts,

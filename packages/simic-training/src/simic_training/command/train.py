@@ -16,6 +16,7 @@ from simic_training.command.grow import growing
 from simic_training.command.growth_shown import show_growth
 from simic_training.command.new_folder import new_folder
 from simic_training.command.parsing import UsageError
+from simic_training.command.progress import ProgressShown
 from simic_training.command.run_log import logged
 from simic_training.command.saying import quoted, say
 from simic_training.command.setting_flags import chosen_preset, config_of, given_settings
@@ -119,7 +120,8 @@ def _train(
     *,
     resume: bool,
 ) -> None:
-    with TrainingNews(console) as news, closing(TensorBoardLog(run)) as tensorboard:
+    with ProgressShown(console, "update") as shown, closing(TensorBoardLog(run)) as tensorboard:
+        news = TrainingNews(shown)
 
         def tell(progress: Progress) -> None:
             news.tell(progress)

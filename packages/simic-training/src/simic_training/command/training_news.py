@@ -1,10 +1,7 @@
 """What a training run says about itself while it runs."""
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self, cast, final
-
-from rich.console import Console
+from typing import Any, cast, final
 
 from simic_training.command.progress import ProgressShown
 from simic_training.engines.load import busy
@@ -13,24 +10,14 @@ from simic_training.runs.training import Progress
 
 @final
 class TrainingNews:
-    """Tells of every update, while it is entered as a context manager.
+    """Tells of every update.
 
     Args:
-        console: where.
+        shown: where; it counts updates.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._shown = console, ProgressShown(console, "update")
-        self._updates = 0
-
-    def __enter__(self) -> Self:
-        self._shown.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._shown.__exit__(kind, error, trace)
+    def __init__(self, shown: ProgressShown) -> None:
+        self._shown, self._updates = shown, 0
 
     @property
     def updates(self) -> int:

@@ -1,8 +1,7 @@
 """Playing many units, as the commands that compare controllers do: progress, and who did how much."""
 
 import time
-from types import TracebackType
-from typing import Self, final
+from typing import final
 
 from rich.console import Console
 
@@ -15,33 +14,17 @@ from simic_training.runs.interrupts import InterruptGuard
 
 @final
 class UnitsShown:
-    """Tells of every unit, while it is entered as a context manager; at its end also of the workers.
+    """Tells of every unit.
 
     Args:
-        console: where.
+        shown: where.
         guard: is looked at with every unit.
     """
 
-    def __init__(self, console: Console, guard: InterruptGuard) -> None:
-        self._console, self._guard = console, guard
-        self._shown = ProgressShown(console, "")
+    def __init__(self, shown: ProgressShown, guard: InterruptGuard) -> None:
+        self._shown, self._guard = shown, guard
         self._started = time.perf_counter()
         self._done: list[Done] = []
-
-    def __enter__(self) -> Self:
-        self._shown.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._shown.__exit__(kind, error, trace)
-        if error is None and self._done:
-            load = load_of(self._done, time.perf_counter() - self._started)
-            for name, (units, seconds) in load.workers.items() if len(load.workers) > 1 else ():
-                say(self._console, f"{name}: {seconds:.0f} s for units: {units}")
-            if workers := busy(load):
-                say(self._console, workers)
 
     def tell(self, done: Done, part: float) -> None:
         """Show that a unit is done, and which part of everything, up to 1.
@@ -52,3 +35,11 @@ class UnitsShown:
         self._guard.check()
         self._done.append(done)
         self._shown.update(part, news=done.unit)
+
+    def tell_workers(self, console: Console) -> None:
+        """Say what each of several workers did, once everything is done."""
+        load = load_of(self._done, time.perf_counter() - self._started)
+        if len(load.workers) > 1:
+            for name, (units, seconds) in load.workers.items():
+                say(console, f"{name}: {seconds:.0f} s for units: {units}")
+            say(console, busy(load))

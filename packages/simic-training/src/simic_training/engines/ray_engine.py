@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Any, Final, final
 
 from simic_training.engines.faults import Faults
-from simic_training.engines.ray_task import Reply, do_unit, versions
+from simic_training.engines.ray_task import Reply, do_unit
 from simic_training.engines.unit import Batch, Done, OnDone, Unit, Work
+from simic_training.engines.versions import versions
 
 AUTO: Final = "auto"
 _RAY: Final = "Ray"
@@ -85,6 +86,7 @@ class _Running:
     def __init__(self, task: Any, work: Work, shared: Any, units: Sequence[Unit]) -> None:
         self._task, self._work, self._shared, self._units = task, work, shared, units
         self._faults = [Faults(unit) for unit in units]
+        self._contents: dict[int, bytes] = {}
         self._waiting: dict[Any, int] = {}
         for place in range(len(units)):
             self._begin(place)
@@ -92,31 +94,30 @@ class _Running:
     def results(self, on_done: OnDone) -> list[bytes]:
         """See `Batch`."""
         ray = import_ray()
-        contents: dict[int, bytes] = {}
         try:
             while self._waiting:
                 waiting = list(self._waiting)
                 ray.wait(waiting, num_returns=1)
-                ready, _ = ray.wait(
-                    waiting, num_returns=len(waiting), timeout=0
-                )  # all at once: there may be many
+                # All that are ready at once: there may be many.
+                ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
                 for each in ready:
-                    place = self._waiting.pop(each)
-                    reply = _reply_of(each)
-                    if reply.content is None:
-                        self._faults[place].add(reply.fault, reply.worker, raised=not reply.died)
-                        self._begin(place)
-                    else:
-                        contents[place] = reply.content
-                        name, faults = self._units[place].name, self._faults[place].total
-                        on_done(Done(name, reply.worker, reply.seconds, faults))
-        except (
-            Exception
-        ):  # after a signal the cluster is left anyway, and Ray must not be asked for more meanwhile
+                    self._take(each, on_done)
+        except Exception:
+            # Not after a signal: then the cluster is left anyway, and Ray must not be asked for more meanwhile.
             for left in self._waiting:
                 ray.cancel(left, force=True)
             raise
-        return [contents[place] for place in range(len(self._units))]
+        return [self._contents[place] for place in range(len(self._units))]
+
+    def _take(self, ready: Any, on_done: OnDone) -> None:
+        place = self._waiting.pop(ready)
+        reply, faults = _reply_of(ready), self._faults[place]
+        if reply.content is None:
+            faults.add(reply.fault, reply.worker, raised=not reply.died)
+            self._begin(place)
+        else:
+            self._contents[place] = reply.content
+            on_done(Done(self._units[place].name, reply.worker, reply.seconds, faults.total))
 
     def _begin(self, place: int) -> None:
         unit = self._units[place]

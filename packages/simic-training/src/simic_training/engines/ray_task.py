@@ -3,29 +3,14 @@
 import os
 import platform
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import version
 from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from simic_training.engines.faults import in_words
 from simic_training.engines.unit import Work
-
-PACKAGES: Final = (
-    "leyline-types",
-    "tamiyo-features",
-    "tamiyo-masks",
-    "tamiyo-policies",
-    "kasmina-hosts",
-    "simic-training",
-    "torch",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "safetensors",
-)
+from simic_training.engines.versions import versions
 
 
 class Reply(NamedTuple):
@@ -65,9 +50,3 @@ def do_unit(expected: Mapping[str, str], work: Work, shared: bytes, *arguments: 
     except Exception as error:
         return Reply(None, in_words(error), worker)
     return Reply(content, "", worker, perf_counter() - started)
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Of what results may depend on."""
-    return {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
