@@ -1,7 +1,9 @@
 """Small, quick stand-ins for a run: the real hosts and policy, for few epochs."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,14 +13,24 @@ from simic_training.growth.config import GrowthConfig
 from simic_training.ppo.config import PPOConfig
 from simic_training.runs.config import TrainConfig
 
-for folder in Path(__file__).parent.iterdir():  # helper modules beside the tests
-    if folder.is_dir():
-        sys.path.insert(0, str(folder))
+sys.path.extend(
+    str(path) for path in Path(__file__).parent.iterdir() if path.is_dir()
+)  # helpers beside the tests
+
+from ray_cluster import cluster_of  # stands in engines/
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes of one core, and a head with none."""
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with cluster_of(2) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

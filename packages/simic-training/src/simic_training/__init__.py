@@ -3,8 +3,8 @@
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine
-from simic_training.engines.ray_engine import EngineError, RayEngine
-from simic_training.engines.unit import Engine
+from simic_training.engines.ray_engine import RayEngine
+from simic_training.engines.unit import Engine, EngineError
 from simic_training.envs.flatten import FlattenAction, FlattenVectorAction
 from simic_training.envs.registration import register_envs
 from simic_training.envs.single import GrowthEnv

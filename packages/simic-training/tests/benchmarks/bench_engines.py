@@ -10,7 +10,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from kasmina_hosts import DigitsFamily
 from simic_training.engines.local import LocalEngine, cores
-from simic_training.engines.ray_engine import RayEngine, import_ray
+from simic_training.engines.ray_engine import RayEngine
+from simic_training.engines.ray_library import import_ray
 from simic_training.engines.unit import Done, Engine, Unit
 from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.units import play_unit

@@ -13,6 +13,8 @@ from simic_training.command.progress import ProgressShown, duration, time_left
 from simic_training.command.saying import say
 from simic_training.command.shown import parts, show_table
 from simic_training.command.units_shown import UnitsShown
+from simic_training.command.workers_shown import show_workers
+from simic_training.engines.load import Load, Share
 from simic_training.engines.unit import Done
 from simic_training.evaluation.tables import Column, Table
 from simic_training.runs.interrupts import InterruptGuard
@@ -69,9 +71,26 @@ def test_units_are_told_with_the_time_left_and_then_who_did_them() -> None:
     first, last, *workers = file.getvalue().splitlines()
     assert first.startswith("50 %, family, group 1, 0:")
     assert last == "100 %, family, group 2"
-    assert workers[:2] == ["worker_0: 3 s for units: 1", "worker_1: 9 s for units: 1"]
-    assert workers[2].startswith("2 workers ")
-    assert workers[2].endswith(" % busy, slowest unit 1.5x")
+    assert [line.split() for line in workers[3:5]] == [
+        ["worker_0", "1", "3", "20.0"],
+        ["worker_1", "1", "9", "6.7"],
+    ]
+    assert workers[5].endswith(" cores busy, slowest unit 1.5x (family, group 2 on worker_1)")
+
+
+def test_many_workers_are_shown_by_their_machines() -> None:
+    output, file = console()
+    workers = {f"node-{number % 2}:{number}": Share(1, 2.0) for number in range(20)}
+    show_workers(output, Load(4.0, workers, 1.0, "group 1 on node-0:2", 3))
+    *_, first, second, last = file.getvalue().splitlines()
+    assert [first.split(), second.split()] == [["node-0", "10", "20", "30.0"], ["node-1", "10", "20", "30.0"]]
+    assert last == "10.0 cores busy, slowest unit 1.0x (group 1 on node-0:2); begun again: 3"
+
+
+def test_nothing_is_said_about_a_single_worker() -> None:
+    output, file = console()
+    show_workers(output, Load(4.0, {"here": Share(3, 3.9)}, 1.0, "group 1 on here", 0))
+    assert file.getvalue() == ""
 
 
 def test_a_terminal_shows_a_bar_in_80_columns() -> None:

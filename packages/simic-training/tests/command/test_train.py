@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,10 @@ def test_settings_of_a_file_and_of_options(tmp_path: Path) -> None:
 
 
 def test_a_process_writes_in_its_run_folder_only(tmp_path: Path) -> None:
-    here, home, temporary = (tmp_path / name for name in ("here", "home", "temporary"))
-    for folder in (here, home, temporary):
-        folder.mkdir()
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    home.mkdir()
+    temporary = Path(tempfile.mkdtemp())  # with a short path: the workers' sockets are put there meanwhile
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("XDG", "MPL"))},
         "HOME": str(home),
@@ -99,6 +101,7 @@ def test_a_process_writes_in_its_run_folder_only(tmp_path: Path) -> None:
     assert (run / "checkpoint.safetensors").exists()
     assert list(home.rglob("*")) == []
     assert list(temporary.rglob("*")) == []
+    temporary.rmdir()
 
 
 def test_a_relative_folder_and_going_on_from_elsewhere(

@@ -26,7 +26,7 @@ def options(*words: str) -> Any:
     return build_parser().parse_args(["train", *words])
 
 
-def test_as_many_as_cores_and_no_more_than_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_as_cores_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def note(workers: int) -> HereEngine:
@@ -34,15 +34,10 @@ def test_as_many_as_cores_and_no_more_than_units(monkeypatch: pytest.MonkeyPatch
         return HereEngine()
 
     monkeypatch.setattr(engines, "LocalEngine", note)
-    for words, units in (
-        ((), 1),
-        (("--workers", "1"), 9),
-        (("--workers", "3"), 9),
-        (("--workers", "3"), 2),
-        ((), 999),
-    ):
-        assert isinstance(engines.engine_of(options(*words), units), HereEngine)
-    assert asked == [3, 2, *([cores()] if cores() > 1 else [])]
+    for words in (("--workers", "1"), ("--workers", "3"), ()):
+        with engines.engine_of(options(*words)) as engine:
+            assert isinstance(engine, HereEngine)
+    assert asked == [3, *([cores()] if cores() > 1 else [])]
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "many"])
@@ -57,12 +52,26 @@ def test_workers_that_cannot_be(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_workers_cannot_be_started(tmp_path: Path) -> None:
+    here, far = tmp_path / "here", tmp_path / ("x" * 100)
+    here.mkdir()
+    far.mkdir()
+    process = start("train", *tiny(2), "--workers", "2", cwd=here, env={**os.environ, "TMPDIR": str(far)})
+    _, err = process.communicate(timeout=120)
+    said = f"tamiyo: worker processes cannot be started: AF_UNIX path too long (sockets are put into {far})\n"
+    assert (process.returncode, err) == (2, said)
+    assert list(here.iterdir()) == []
+
+
 def test_the_same_run_with_any_number_of_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path / "one", 12, *APART, "--workers", "1") == 0
-    assert "workers" not in capsys.readouterr().out
+    assert "Who did the work" not in capsys.readouterr().out
     assert train(tmp_path / "two", 12, *APART, "--workers", "2") == 0
     printed = capsys.readouterr()
     assert printed.err == ""
+    assert re.search(
+        r"Who did the work\n.*\n.*\nworker_0 +\d .*\nworker_1 +\d .*\n\d\.\d cores busy, ", printed.out
+    )
     rows = RunFolder.open_run(tmp_path / "two").read_lines(METRICS)
     assert len(rows) == 3
     assert sum(each["units"] for row in rows for each in row["rollout"]["workers"].values()) == 6

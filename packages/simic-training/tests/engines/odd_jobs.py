@@ -29,6 +29,11 @@ def answer(shared: bytes, number: int, seconds: float = 0.0) -> bytes:
     return shared + str(number).encode()
 
 
+def slowly(shared: bytes) -> bytes:
+    time.sleep(2.0)
+    return shared
+
+
 def who(shared: bytes) -> bytes:
     return str(os.getpid()).encode()
 

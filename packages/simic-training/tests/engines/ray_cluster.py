@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from simic_training.engines.ray_engine import import_ray
+from simic_training.engines.ray_library import import_ray
 
 STORE = 100 * 2**20
 """Bytes of a node's object store."""
 
+_PATHS = "PYTHONPATH"
+
 
 @contextmanager
 def cluster_of(nodes: int) -> Iterator[Any]:
-    """A cluster whose workers can import the tests' modules. The head has no cores: all units are done elsewhere.
+    """A cluster whose head has no cores: all units are done elsewhere.
 
     Args:
         nodes: besides the head, of one core each.
@@ -23,25 +25,31 @@ def cluster_of(nodes: int) -> Iterator[Any]:
     import_ray()  # which sets what Ray reads from the environment
     from ray.cluster_utils import Cluster
 
-    former = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if Path(path).is_dir())
+    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+    with _test_modules():
+        cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:
-        cluster: Any = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
-        )
-        try:
-            for _ in range(nodes):
-                add_node(cluster)
-            yield cluster
-        finally:
-            cluster.shutdown()
+        for _ in range(nodes):
+            add_node(cluster)
+        yield cluster
     finally:
-        del os.environ["PYTHONPATH"]
-        if former is not None:
-            os.environ["PYTHONPATH"] = former
+        cluster.shutdown()
 
 
 def add_node(cluster: Any) -> Any:
     """One more node, of one core."""
-    return cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    with _test_modules():
+        return cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+@contextmanager
+def _test_modules() -> Iterator[None]:
+    """Nodes that are started in the block can import what the tests can."""
+    former = os.environ.get(_PATHS)
+    os.environ[_PATHS] = os.pathsep.join(path for path in sys.path if Path(path).is_dir())
+    try:
+        yield
+    finally:
+        del os.environ[_PATHS]
+        if former is not None:
+            os.environ[_PATHS] = former

@@ -1,9 +1,9 @@
 """Units of work on a Ray cluster of several nodes, whatever becomes of its workers and nodes."""
 
-import logging
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -15,16 +15,18 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from odd_jobs import answer, at_work, at_work_or_stumble, do, stumble, threads, where, who
+from odd_jobs import answer, at_work, at_work_or_stumble, do, slowly, where
 from processes import descendants, is_alive, wait_for
-from ray_cluster import add_node, cluster_of
+from ray_cluster import add_node
 from run_settings import TINY
 from run_traces import lasting
 
+from simic_training.engines import ray_batch, ray_nodes
 from simic_training.engines.faults import UnitFailedError
-from simic_training.engines.ray_engine import EngineError, RayEngine, check_reachable, import_ray
+from simic_training.engines.ray_engine import RayEngine
+from simic_training.engines.ray_library import import_ray
 from simic_training.engines.ray_task import do_unit
-from simic_training.engines.unit import Done, Engine, Unit
+from simic_training.engines.unit import Done, Engine, EngineError, Unit
 from simic_training.engines.versions import versions
 from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
@@ -34,40 +36,14 @@ ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with cluster_of(2) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
 def engine(cluster: Any) -> Iterator[RayEngine]:
     with closing(RayEngine(cluster.address)) as engine:
         do(engine, answer, b"", [Unit("", (0, 2.0))] * 2)  # both nodes have a worker then
         yield engine
 
 
-def test_results_come_in_the_order_of_the_units(engine: RayEngine) -> None:
-    done: list[Done] = []
-    units = [Unit(f"unit {number}", (number, 1.5 if number == 0 else 0.0)) for number in range(6)]
-    assert do(engine, answer, b"n", units, done.append) == [f"n{number}".encode() for number in range(6)]
-    assert sorted(each.unit for each in done) == [unit.name for unit in units]
-    assert done[0].unit != "unit 0"
-    assert next(each for each in done if each.unit == "unit 0").seconds >= 1.5
-    assert all(each.faults == 0 for each in done)
-
-
-def test_batches_are_done_side_by_side(engine: RayEngine) -> None:
-    first = engine.start(answer, b"a", [Unit("", (1, 0.5))])
-    second = engine.start(answer, b"b", [Unit("", (2, 0.0)), Unit("", (3, 0.0))])
-    assert second.results(lambda done: None) == [b"b2", b"b3"]
-    assert first.results(lambda done: None) == [b"a1"]
-
-
-def test_workers_are_on_several_nodes_and_have_one_thread(engine: RayEngine) -> None:
-    units = [Unit("", (0.5,))] * 4
-    assert len(set(do(engine, where, b"", units))) == 2
-    assert do(engine, threads, b"", [Unit("", ())] * 4) == [b"1"] * 4
-    assert os.getpid() not in {int(pid) for pid in do(engine, who, b"", [Unit("", ())] * 4)}
+def test_workers_are_on_several_nodes(engine: RayEngine) -> None:
+    assert len(set(do(engine, where, b"", [Unit("", (0.5,))] * 4))) == 2
 
 
 def test_what_units_share_is_in_the_store_of_each_node_once(
@@ -90,32 +66,8 @@ def test_what_units_share_is_in_the_store_of_each_node_once(
     }
 
 
-@pytest.mark.parametrize(
-    "errors", [["once"], ["die"], ["die", "once", "die", "once"]], ids=["an error", "a death", "both, twice"]
-)
-def test_what_passes_is_done_again(
-    engine: RayEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture, errors: list[str]
-) -> None:
-    done: list[Done] = []
-    units = [Unit("the unlucky one", (tmp_path / "notes", errors)), Unit("another", (tmp_path / "more", []))]
-    with caplog.at_level(logging.WARNING):
-        assert do(engine, stumble, b"", units, done.append) == [b"done", b"done"]
-    assert {each.unit: each.faults for each in done} == {"the unlucky one": len(errors), "another": 0}
-    assert caplog.text.count("the unlucky one is begun again") == len(errors)
-    assert ("the worker died: WorkerCrashedError" in caplog.text) == ("die" in errors)
-
-
-def test_what_comes_back_is_told_in_the_end(engine: RayEngine, tmp_path: Path) -> None:
-    unit = Unit("update 3, group 1", (tmp_path / "notes", ["no luck"] * 99))
-    said = r"^update 3, group 1 failed 3 times: AwkwardError: no luck$"
-    with pytest.raises(UnitFailedError, match=said) as failed:
-        do(engine, stumble, b"", [unit])
-    assert failed.value.unit is unit
-    assert len((tmp_path / "notes").read_text()) == 3
-    assert do(engine, answer, b"", [Unit("", (1,))]) == [b"1"]
-
-
 def test_what_is_left_of_a_batch_that_failed_is_let_go(engine: RayEngine, tmp_path: Path) -> None:
+    """One of the units would take a minute."""
     units = [Unit("", (tmp_path, 1)), Unit("bad", (tmp_path / "notes", ["no luck"] * 3))]
     with pytest.raises(UnitFailedError, match="bad failed 3 times"):
         do(engine, at_work_or_stumble, b"", units)
@@ -148,7 +100,7 @@ def test_a_node_that_is_killed_is_done_without(cluster: Any, engine: RayEngine, 
 
 
 def test_a_run_whose_workers_are_killed_at_random_is_the_same_run(engine: RayEngine, tmp_path: Path) -> None:
-    config = replace(TINY, episodes=40, units=2)  # ten updates of four units
+    config = replace(TINY, episodes=40, units=2, stale_updates=1)  # ten updates of four units
     killed: list[int] = []
     over, rng = threading.Event(), random.Random(0)
 
@@ -210,10 +162,44 @@ def test_what_a_node_does_not_have_is_told(engine: RayEngine) -> None:
         ("127.0.0.1:99999", "no Ray cluster at 127.0.0.1:99999: "),
     ],
 )
-def test_addresses_where_no_cluster_is(address: str, said: str) -> None:
-    for attempt in (check_reachable, RayEngine):
-        with pytest.raises(EngineError, match=said):
-            attempt(address)
+def test_addresses_where_no_cluster_is(no_cluster: None, address: str, said: str) -> None:
+    with pytest.raises(EngineError, match=said):
+        RayEngine(address)
+
+
+@pytest.fixture
+def no_cluster(engine: RayEngine) -> Iterator[None]:
+    """This process is part of none for a moment."""
+    address = import_ray().get_runtime_context().gcs_address
+    engine.close()
+    yield
+    RayEngine(address)
+
+
+@pytest.mark.parametrize(("mode", "asked"), [(None, True), ("token", False)])
+def test_who_is_not_let_in_may_need_a_token(
+    no_cluster: None, monkeypatch: pytest.MonkeyPatch, mode: str | None, asked: bool
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if mode is not None:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    monkeypatch.setattr(ray, "init", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(EngineError, match=f"no Ray cluster at {address}: not let in") as told:
+            RayEngine(address)
+    assert ("then set RAY_AUTH_MODE=token" in str(told.value)) == asked
+    monkeypatch.undo()
+
+
+def refuse(**options: Any) -> None:
+    raise ConnectionError("not let in")
+
+
+def test_this_process_is_part_of_one_cluster_at_a_time(engine: RayEngine) -> None:
+    with pytest.raises(EngineError, match="this process is part of a Ray cluster already"):
+        RayEngine()
+    assert do(engine, answer, b"", [Unit("", (1,))]) == [b"1"]
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +209,34 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         RayEngine()
     monkeypatch.undo()
     assert import_ray() is ray
+
+
+def test_every_node_is_asked_whether_it_can_do_units(
+    engine: RayEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [(node.cores, node.fault) for node in ray_nodes.nodes()] == [(0, ""), (1, ""), (1, "")]
+    assert {node.name for node in ray_nodes.nodes()} == {os.uname().nodename}
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_nodes, "versions", lambda: {**versions(), "torch": "1.0"})
+        faults = {node.fault for node in ray_nodes.nodes()}
+        assert faults == {f"the node has torch {versions()['torch']} instead of 1.0"}
+    monkeypatch.setattr(ray_nodes, "ANSWER", 0.4)
+    monkeypatch.setattr(ray_nodes, "_nothing", slowly)
+    assert {node.fault for node in ray_nodes.nodes()} == {"no answer within 0 seconds"}
+
+
+@pytest.mark.parametrize(("resources", "times"), [({"memory": 1.0}, 1), ({"CPU": 2.0}, 0)])
+def test_units_that_wait_for_a_machine_are_told_of(
+    engine: RayEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    resources: dict[str, float],
+    times: int,
+) -> None:
+    monkeypatch.setattr(ray_batch, "IDLE", ray_batch.LOOK)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    assert do(engine, answer, b"", [Unit("", (1, 3 * ray_batch.LOOK))] * 2) == [b"1"] * 2
+    assert caplog.text.count("no machine of the Ray cluster does anything: 2 units wait") == times
 
 
 def test_a_node_with_other_versions_is_told() -> None:

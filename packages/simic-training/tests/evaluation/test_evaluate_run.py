@@ -183,7 +183,7 @@ def test_progress_names_what_is_played(evaluation: Evaluation, heard: list[tuple
     ]
     parts = [part for _, part in heard]
     assert parts == sorted(parts)
-    assert parts[0] > 0
+    assert parts[0] == pytest.approx(4 * (parts[1] - parts[0]))  # eight controllers, then two
     assert parts[-1] == 1
 
 

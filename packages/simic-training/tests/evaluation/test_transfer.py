@@ -65,6 +65,22 @@ def test_own_files(tmp_path: Path) -> None:
         list(transfer_settings(TINY, 8, 0, [tmp_path / "none.npz"]))
 
 
+def test_data_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Their tables could not be told apart."""
+    paths = [tmp_path / folder / "mine.npz" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        np.savez(path, x=np.random.default_rng(0).normal(size=(60, 6, 6)), y=np.arange(60) % 3)
+    with pytest.raises(
+        ValueError, match=f"there are other data called 'mine' beside those of {paths[0]}: rename"
+    ):
+        list(transfer_settings(TINY, 8, 0, paths))
+    shipped = paths[0].with_name("photographs.npz")
+    paths[0].rename(shipped)
+    with pytest.raises(ValueError, match="other data called 'photographs'"):
+        list(transfer_settings(TINY, 8, 0, [shipped]))
+
+
 def test_trained_on_own_data(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, x=np.random.default_rng(0).normal(size=(60, 6, 6)), y=np.arange(60) % 3)

@@ -114,10 +114,10 @@ def metrics_line(
         "entropy_weight": config.ppo.entropy_weight(config.progress(update)),
         "learning_rate": config.ppo.learning_rate_at(config.progress(update)),
         "held_back": [op.name for op in config.held_back(update)],
-        "seconds": {part: share * took for part, share in PARTS.items()},
+        "seconds": {part: 2 * share * took for part, share in PARTS.items()},  # of two workers
         "rollout": {
-            "seconds": took / 2,
-            "workers": {"worker_0": {"units": 2, "seconds": took / 2}},
+            "seconds": took,
+            "workers": {f"worker_{number}": {"units": 1, "seconds": took} for number in range(2)},
             "slowest_over_median": 1.5,
             "faults": 0,
         },

@@ -120,6 +120,13 @@ def test_numbers_of_the_run_come_first(page: str) -> None:
     assert re.fullmatch(r"\d\.\d\d → \d\.\d\d", tiles["Return per episode"][0])
     assert tiles["Against the best rival"][1].startswith("test accuracy %: policy 81.2, none 80.7")
     assert "95 % interval" in tiles["Against the best rival"][1]
+    speed = re.fullmatch(r"of training; (\d+) host epochs a second", tiles["Time"][1])
+    assert speed is not None
+    steps = 64 * CONFIG.env.host.max_epochs
+    assert float(tiles["Time"][0].removesuffix(" s")) == pytest.approx(steps / float(speed[1]), rel=0.02)
+    assert (
+        float(tiles["Time"][0].removesuffix(" s")) < CONFIG.updates * 4.2
+    )  # by the clock, however many worked
 
 
 def test_settings_that_are_not_the_default_stand_out(page: str) -> None:

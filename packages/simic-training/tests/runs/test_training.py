@@ -33,7 +33,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="module")
 def first() -> Collected:
     """What the run's first update learnt from, made again."""
-    return Collecting(TINY, HereEngine(), fresh_state(TINY)).next(0)
+    collecting = Collecting(TINY, HereEngine())
+    collecting.begin(fresh_state(TINY))
+    return collecting.next(0)
 
 
 @pytest.fixture(scope="module")

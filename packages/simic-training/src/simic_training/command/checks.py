@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,12 +14,17 @@ from typing import Final, NamedTuple
 import torch
 
 from simic_training.engines.local import cores
-from simic_training.engines.ray_engine import EngineError, RayEngine
+from simic_training.engines.ray_engine import RayEngine
+from simic_training.engines.ray_nodes import Node, nodes
+from simic_training.engines.unit import EngineError
 from simic_training.engines.versions import LIBRARIES, PACKAGES
 from tamiyo_policies import get_policy, list_policies, register_builtin_policies
 
 LEAST_DISK: Final = 100 * 2**20
 """Bytes; a run takes a tenth of it."""
+
+_MOST_FAULTS: Final = 5
+"""Nodes of a cluster whose faults are told one by one."""
 
 _EXTRAS: Final = (
     ("sb3", "sb3_contrib", "sb3-contrib", "training with Stable Baselines 3"),
@@ -82,15 +87,22 @@ def engine(ray: bool, address: str | None) -> Check:
         found = f"local: up to {cores()} worker processes of one thread each"
         return Check("engine", f"{found}; --engine ray looks for a cluster")
     try:
-        with closing(RayEngine(address)) as cluster:
-            nodes, workers = cluster.size()
+        with closing(RayEngine(address)):
+            machines = nodes()
     except EngineError as error:
         return Check("engine", "ray: not there", str(error), needed=True)
     where = "started for this command" if address is None else address
-    advice = (
-        "" if workers else "nobody is there to do anything: ray start --address=HOST:PORT on other machines"
-    )
-    return Check("engine", f"ray: {where}, nodes {nodes}, cores {workers}", advice, needed=True)
+    found = f"ray: {where}, nodes {len(machines)}, cores {sum(node.cores for node in machines)}"
+    return Check("engine", found, _lacking(machines), needed=True)
+
+
+def _lacking(found: Sequence[Node]) -> str:
+    """What to do about a cluster; empty where nothing needs to be done."""
+    if not any(node.cores for node in found):
+        return "nobody is there to do anything: ray start --address=HOST:PORT on other machines"
+    faults = [f"{node.name}: {node.fault}" for node in found if node.fault and node.cores]
+    more = len(faults) - _MOST_FAULTS
+    return "; ".join([*faults[:_MOST_FAULTS], *([f"and on {more} more"] if more > 0 else [])])
 
 
 def packages() -> Iterator[Check]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from simic_training.command.checks import Check, every_check
-from simic_training.command.engines import RAY, check_together
+from simic_training.command.engines import RAY, check_engine
 from simic_training.command.saying import say
 from simic_training.command.shown import show_rows
 from simic_training.runs.interrupts import InterruptGuard
@@ -20,7 +20,7 @@ def doctor_command(
     Raises:
         UsageError: options that do not go together.
     """
-    check_together(options)
+    check_engine(options)
     checks = every_check(ray=options.engine == RAY, address=getattr(options, "address", None))
     rows = [(check.name, "\n".join(filter(None, (check.found, check.advice)))) for check in checks]
     show_rows(console, "What is here, and what to do about what is not", ("", ""), rows)

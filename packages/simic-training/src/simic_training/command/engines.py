@@ -1,12 +1,13 @@
 """The options that say who does the units of work, and the engine that they ask for."""
 
 import argparse
+from contextlib import closing
 from typing import Final
 
 from simic_training.command.parsing import UsageError, positive_number
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine, cores
-from simic_training.engines.ray_engine import EngineError, RayEngine, check_reachable
+from simic_training.engines.ray_engine import RayEngine
 from simic_training.engines.unit import Engine
 
 LOCAL: Final = "local"
@@ -41,20 +42,6 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_engine(options: argparse.Namespace) -> None:
-    """See that there can be such an engine, before anything is written.
-
-    Raises:
-        UsageError: options that do not go together, no Ray, or nothing at the address.
-    """
-    check_together(options)
-    if options.engine == RAY and not hasattr(options, "only"):  # which is done by this process
-        try:
-            check_reachable(getattr(options, "address", None))
-        except EngineError as error:
-            raise UsageError(str(error)) from error
-
-
-def check_together(options: argparse.Namespace) -> None:
     """See that the options go together.
 
     Raises:
@@ -66,17 +53,16 @@ def check_together(options: argparse.Namespace) -> None:
         raise UsageError("--address is for --engine ray")
 
 
-def engine_of(options: argparse.Namespace, units: int) -> Engine:
-    """Who does the work; a single local worker is this process.
+def engine_of(options: argparse.Namespace) -> closing[Engine]:
+    """Who does the work, until the end of a `with`; a single local worker is this process.
 
     Args:
         options: those of `add_engine_options`.
-        units: of work that there are at a time.
 
     Raises:
-        EngineError: there is no such cluster.
+        EngineError: there is no such cluster, or no workers can be started here.
     """
     if options.engine == RAY:
-        return RayEngine(getattr(options, "address", None))
-    workers = min(getattr(options, "workers", cores()), units)
-    return HereEngine() if workers == 1 else LocalEngine(workers)
+        return closing(RayEngine(getattr(options, "address", None)))
+    workers = getattr(options, "workers", cores())
+    return closing(HereEngine() if workers == 1 else LocalEngine(workers))

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
 
 import torch
@@ -21,7 +20,6 @@ from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.results import evaluation_to_json
 from simic_training.evaluation.run import evaluate_run, weights_in
 from simic_training.evaluation.stages import stages_of
-from simic_training.evaluation.units import units_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EVALUATION, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
@@ -39,23 +37,20 @@ def evaluate_command(
         guard: signals end the evaluation at once; an older one is then left as it was.
 
     Raises:
-        UsageError, RunFolderError: the options cannot be followed.
+        UsageError, RunFolderError, EngineError: the options cannot be followed.
         LoggedError: anything else went wrong.
         Interrupted: a signal came.
     """
     torch.set_num_threads(1)  # the networks are small, and more threads only wait for each other
     check_engine(options)
     run = RunFolder.open_run(options.run)
+    config = run.read_config()
+    chosen = evaluation_options(options, config)
     if hasattr(options, "only"):
-        config = run.read_config()
-        chosen = evaluation_options(options, config)
         play_only(options.only, weights_in(run.checkpoint), config.env, chosen, words, console)
         return 0
-    with logged(run, words, advice=partial(playing, words, options.seed)):
-        config = run.read_config()
-        chosen = evaluation_options(options, config)
-        units = len(units_of(weights_in(run.checkpoint), config.env, chosen))
-        with closing(engine_of(options, units)) as engine, ProgressShown(console, "") as shown:
+    with engine_of(options) as engine, logged(run, words, advice=partial(playing, words, options.seed)):
+        with ProgressShown(console, "") as shown:
             played = UnitsShown(shown, guard)
             evaluation = evaluate_run(
                 config,

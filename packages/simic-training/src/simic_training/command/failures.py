@@ -5,7 +5,7 @@ from typing import Final
 from kasmina_hosts import DivergedHostError
 from simic_training.command.parsing import USAGE_ERROR, UsageError
 from simic_training.engines.faults import UnitFailedError
-from simic_training.engines.ray_engine import EngineError
+from simic_training.engines.unit import EngineError
 from simic_training.ppo.finite import NonFiniteLossError
 from simic_training.runs.folder import RunFolder, RunFolderError, RunStorageError
 from simic_training.runs.settings import ConfigError
@@ -15,14 +15,13 @@ FAILURE: Final = 1
 SIGNALLED: Final = 128
 """Plus the number of the signal."""
 
-_USAGE: Final = (UsageError, ConfigError, RunFolderError)
+_USAGE: Final = (UsageError, ConfigError, RunFolderError, EngineError)
 _EXPECTED: Final = (
     *_USAGE,
     NonFiniteLossError,
     DivergedHostError,
     CheckpointError,
     UnitFailedError,
-    EngineError,
     OSError,
     MemoryError,
 )

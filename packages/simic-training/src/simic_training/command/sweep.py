@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,9 +20,9 @@ from simic_training.command.saying import say
 from simic_training.command.setting_flags import config_of
 from simic_training.command.shown import show_table
 from simic_training.command.units_shown import UnitsShown
+from simic_training.evaluation.stages import stages_of
 from simic_training.evaluation.sweep import NO_POLICY, sweep, sweep_options
 from simic_training.evaluation.tables import table_to_json
-from simic_training.evaluation.units import units_of
 from simic_training.runs.folder import SCHEDULES
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.settings import config_to_mapping
@@ -37,7 +36,7 @@ def sweep_command(
     """Play the schedules, print their table and keep it in a folder of its own.
 
     Raises:
-        UsageError, ConfigError, RunFolderError: the options cannot be followed; nothing was written.
+        UsageError, ConfigError, RunFolderError, EngineError: the options cannot be followed; nothing was written.
         LoggedError: anything else went wrong.
         Interrupted: a signal came.
     """
@@ -47,31 +46,32 @@ def sweep_command(
     hosts: int = options.hosts_per_member
     chosen = sweep_options(hosts, config.seed)
     try:
-        units = len(units_of(NO_POLICY, config.env, chosen))
+        stages_of(config.env, chosen)
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error
     if hasattr(options, "only"):
         play_only(options.only, NO_POLICY, config.env, chosen, words, console)
         return 0
-    folder = new_folder(create_plain, getattr(options, "out", None), parent=SWEEPS)
-    with logged(folder, words, advice=partial(playing, words, config.seed)):
-        with closing(engine_of(options, units)) as engine, ProgressShown(console, "") as shown:
-            played = UnitsShown(shown, guard)
-            table = sweep(
-                config.env,
-                hosts_per_member=hosts,
-                seed=config.seed,
-                engine=engine,
-                on_progress=played.tell,
-            )
-        played.tell_workers(console)
-        content = {
-            "config": config_to_mapping(config),
-            "hosts_per_member": hosts,
-            "table": table_to_json(table),
-        }
-        with guard.shield():
-            written = folder.write_json(SCHEDULES, content)
-        show_table(console, table)
-        say(console, f"Written to {written}")
+    with engine_of(options) as engine:  # before anything is written
+        folder = new_folder(create_plain, getattr(options, "out", None), parent=SWEEPS)
+        with logged(folder, words, advice=partial(playing, words, config.seed)):
+            with ProgressShown(console, "") as shown:
+                played = UnitsShown(shown, guard)
+                table = sweep(
+                    config.env,
+                    hosts_per_member=hosts,
+                    seed=config.seed,
+                    engine=engine,
+                    on_progress=played.tell,
+                )
+            played.tell_workers(console)
+            content = {
+                "config": config_to_mapping(config),
+                "hosts_per_member": hosts,
+                "table": table_to_json(table),
+            }
+            with guard.shield():
+                written = folder.write_json(SCHEDULES, content)
+            show_table(console, table)
+            say(console, f"Written to {written}")
     return 0

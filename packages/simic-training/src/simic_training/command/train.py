@@ -48,7 +48,7 @@ def train_command(
         guard: signals end the run between two updates.
 
     Raises:
-        UsageError, ConfigError, RunFolderError: the options cannot be followed; nothing was written.
+        UsageError, ConfigError, RunFolderError, EngineError: the options cannot be followed; nothing was written.
         LoggedError: anything else went wrong.
         Interrupted: a signal came.
     """
@@ -68,15 +68,16 @@ def _start(
 ) -> None:
     config = config_of(options)
     check_startable(config)
-    run = new_folder(partial(RunFolder.create, config=config), getattr(options, "run", None), parent=RUNS)
-    with logged(run, words, advice=partial(_advice, run)), locked(run), _engine(options, config) as engine:
-        say(
-            console,
-            f"Preset {chosen_preset(options)}: {config.policy} policy, seed {config.seed}, "
-            f"{config.updates * config.batch} episodes of {config.env.host.max_epochs} epochs, "
-            f"{config.batch} at once; run folder {run.path}",
-        )
-        _train(config, run, engine, options, console, guard, resume=False)
+    with engine_of(options) as engine:  # before anything is written
+        run = new_folder(partial(RunFolder.create, config=config), getattr(options, "run", None), parent=RUNS)
+        with logged(run, words, advice=partial(_advice, run)), locked(run):
+            say(
+                console,
+                f"Preset {chosen_preset(options)}: {config.policy} policy, seed {config.seed}, "
+                f"{config.updates * config.batch} episodes of {config.env.host.max_epochs} epochs, "
+                f"{config.batch} at once; run folder {run.path}",
+            )
+            _train(config, run, engine, options, console, guard, resume=False)
 
 
 def _go_on(
@@ -87,11 +88,10 @@ def _go_on(
     if refused:
         raise UsageError(f"--resume goes on with the run's own settings, without {', '.join(refused)}")
     run = RunFolder.open_run(options.resume)
-    with logged(run, words, advice=partial(_advice, run)), locked(run):
+    with engine_of(options) as engine, logged(run, words, advice=partial(_advice, run)), locked(run):
         config = run.read_config()
         say(console, f"Going on with {run.path}")
-        with _engine(options, config) as engine:
-            _train(config, run, engine, options, console, guard, resume=True)
+        _train(config, run, engine, options, console, guard, resume=True)
 
 
 def check_startable(config: TrainConfig) -> None:
@@ -104,10 +104,6 @@ def check_startable(config: TrainConfig) -> None:
         fresh_state(config)
     except (ValueError, OSError, PolicyContractError, ImportError, AttributeError) as error:
         raise UsageError(f"a run cannot start with these settings: {reason(error)}") from error
-
-
-def _engine(options: argparse.Namespace, config: TrainConfig) -> closing[Engine]:
-    return closing(engine_of(options, config.groups * config.units * (1 + config.stale_updates)))
 
 
 def _train(
@@ -135,6 +131,7 @@ def _train(
             say(console, f"Stopped after update {done}/{config.updates}; {_resuming(run)}")
             raise
     if news.updates:
+        news.tell_workers(console)
         show_growth(state, config, console)
     else:
         say(

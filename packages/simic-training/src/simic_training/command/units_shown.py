@@ -6,8 +6,8 @@ from typing import final
 from rich.console import Console
 
 from simic_training.command.progress import ProgressShown
-from simic_training.command.saying import say
-from simic_training.engines.load import busy, load_of
+from simic_training.command.workers_shown import show_workers
+from simic_training.engines.load import load_of
 from simic_training.engines.unit import Done
 from simic_training.runs.interrupts import InterruptGuard
 
@@ -37,9 +37,5 @@ class UnitsShown:
         self._shown.update(part, news=done.unit)
 
     def tell_workers(self, console: Console) -> None:
-        """Say what each of several workers did, once everything is done."""
-        load = load_of(self._done, time.perf_counter() - self._started)
-        if len(load.workers) > 1:
-            for name, (units, seconds) in load.workers.items():
-                say(console, f"{name}: {seconds:.0f} s for units: {units}")
-            say(console, busy(load))
+        """Say who did all these units, at least one."""
+        show_workers(console, load_of(self._done, time.perf_counter() - self._started))

@@ -38,3 +38,7 @@ class _Later:
                 raise UnitFailedError(unit, 1, in_words(error)) from error
             on_done(Done(unit.name, HERE, perf_counter() - started, 0))
         return results
+
+    def drop(self) -> None:
+        """See `Batch`."""
+        self._units = ()

@@ -1,13 +1,13 @@
 """Units of work on worker processes of this machine. Which worker does what when is the thread pool's business."""
 
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from functools import cache
 from typing import NamedTuple, final
 
 from simic_training.engines.faults import Faults
-from simic_training.engines.unit import Batch, Done, OnDone, Unit, Work
+from simic_training.engines.unit import Batch, Done, EngineError, OnDone, Unit, Work
 from simic_training.engines.worker import Worker, WorkError, start_importing
 
 
@@ -16,9 +16,12 @@ class _Finished(NamedTuple):
     done: Done
 
 
+@cache
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, as its affinity and its container's quota say."""
+    import joblib
+
+    return int(joblib.cpu_count())
 
 
 @final
@@ -33,6 +36,7 @@ class LocalEngine:
 
     Raises:
         ValueError: fewer than one worker.
+        EngineError: worker processes cannot be started here.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -66,6 +70,8 @@ class LocalEngine:
         while not self._closed.is_set():
             try:
                 content, seconds = self._worker(name).do(work, shared, unit.arguments)
+            except EngineError:
+                raise
             except RuntimeError as error:  # BrokenProcessPool; or a closed engine has shut the pool
                 self._drop(name)
                 if not self._closed.is_set():
@@ -100,6 +106,10 @@ class _Running:
             for future in as_completed(self._futures):
                 on_done(future.result().done)
         finally:
-            for future in self._futures:
-                future.cancel()
+            self.drop()
         return [future.result().content for future in self._futures]
+
+    def drop(self) -> None:
+        """See `Batch`. Workers finish what they are at."""
+        for future in self._futures:
+            future.cancel()

@@ -1,4 +1,4 @@
-"""What a worker of a Ray cluster does with a unit."""
+"""A unit as a task of Ray: what a worker does with it, and what comes of that."""
 
 import os
 import platform
@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import torch
 
 from simic_training.engines.faults import in_words
+from simic_training.engines.ray_library import import_ray
 from simic_training.engines.unit import Work
 from simic_training.engines.versions import versions
+
+_RAY = "Ray"
 
 
 class Reply(NamedTuple):
@@ -50,3 +53,28 @@ def do_unit(expected: Mapping[str, str], work: Work, shared: bytes, *arguments: 
     except Exception as error:
         return Reply(None, in_words(error), worker)
     return Reply(content, "", worker, perf_counter() - started)
+
+
+def unit_task(cores: int) -> Any:
+    """`do_unit` as a task that takes so many cores. Ray tries nothing twice: whoever asks counts what failed."""
+    return import_ray().remote(num_cpus=cores, max_retries=0)(do_unit)
+
+
+def reply_of(ready: Any) -> Reply:
+    """What came of a task that has ended. Units raise nothing, so an error is that of a worker, a node or the store."""
+    ray = import_ray()
+    try:
+        reply: Reply = ray.get(ready)
+    except ray.exceptions.RayTaskError as error:
+        return Reply(None, f"it could not be begun there: {_last_words(error)}", _RAY)
+    except ray.exceptions.RayError as error:
+        said = " ".join(str(error).split())
+        return Reply(None, f"the worker died: {type(error).__name__}: {said}", _RAY, died=True)
+    return reply
+
+
+def _last_words(error: Any) -> str:
+    """What is behind an error whose text is a traceback, unless Ray itself lost something."""
+    if isinstance(error.cause, import_ray().exceptions.ObjectLostError):
+        return f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())}"
+    return str(error).split("\n")[-1]

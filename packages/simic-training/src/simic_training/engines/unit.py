@@ -37,6 +37,10 @@ OnDone = Callable[[Done], None]
 """Told of every unit, in the order in which they end."""
 
 
+class EngineError(RuntimeError):
+    """There is no such engine here: a library, a cluster or something else that it needs is missing."""
+
+
 class Batch(Protocol):
     """Units that were given to an engine."""
 
@@ -49,6 +53,10 @@ class Batch(Protocol):
         Raises:
             UnitFailedError: a unit met with the same fault again and again.
         """
+        ...
+
+    def drop(self) -> None:
+        """Let go of what is not done yet: nobody will ask for the results."""
         ...
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any, Final, NamedTuple, final
 import torch
 
 from simic_training.engines.faults import in_words
-from simic_training.engines.unit import Work
+from simic_training.engines.unit import EngineError, Work
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 """Workers are forks of a process that imports everything and does nothing: they start at once, with no lock locked."""
@@ -40,6 +41,9 @@ def start_importing() -> None:
 
     A terminal sends Ctrl-C to all processes: it and the workers inherit that they do not hear it. And they do not
     import what lies in the working folder.
+
+    Raises:
+        EngineError: it cannot be started, for example where the path of the folder for temporary files is too long.
     """
     with _STARTING:
         resource_tracker.ensure_running()  # at its start it unblocks the signals of this thread
@@ -49,6 +53,11 @@ def start_importing() -> None:
         try:
             _CONTEXT.set_forkserver_preload([PRELOAD])
             forkserver.ensure_running()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise EngineError(
+                f"worker processes cannot be started: {error} (sockets are put into {folder})"
+            ) from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             if safe is None:

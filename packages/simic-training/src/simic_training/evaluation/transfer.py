@@ -66,8 +66,12 @@ def transfer_settings(
     )
     shipped = [task for task in (breast_cancer(), photographs()) if fits(task, config.host)]
     own = [read_data(str(path)) for path in data]
-    for task in own:
+    for task, name in zip(own, data, strict=True):
         HostPopulation(task, config.host)
+        if [each.name for each in (*shipped, *own)].count(task.name) > 1:
+            raise ValueError(
+                f"there are other data called {task.name!r} beside those of {name}: rename the file"
+            )
     for task in (*shipped, *own):
         yield Setting(
             f"Unseen data: {task.name}",

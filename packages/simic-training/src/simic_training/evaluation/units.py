@@ -47,7 +47,7 @@ def units_of(weights: bytes, env: GrowthConfig, options: EvaluationOptions) -> l
     Raises:
         CheckpointError, ValueError, FileNotFoundError: see `controllers_of` and `stages_of`.
     """
-    return list(_units(weights, env, options))
+    return [unit for unit, _ in _units(weights, env, options)]
 
 
 def play_unit(
@@ -96,9 +96,8 @@ def play_stages(
         CheckpointError, ValueError, FileNotFoundError: see `controllers_of` and `stages_of`; nothing was played.
         UnitFailedError: see `Batch`.
     """
-    units = units_of(weights, env, options)
-    stages = stages_of(env, options)
-    costs = {unit.name: _cost(*unit.arguments) for unit in units}
+    stages, pairs = stages_of(env, options), list(_units(weights, env, options))
+    units, costs = [unit for unit, _ in pairs], {unit.name: cost for unit, cost in pairs}
     contents = engine.start(play_unit, weights, units).results(partial(_tell, on_progress, costs, []))
     found: list[list[Found]] = [[] for _ in stages]
     for unit, content in zip(units, contents, strict=True):
@@ -111,20 +110,16 @@ def hosts_of(env: GrowthConfig, options: EvaluationOptions, stage: int, group: i
     return stages_of(env, options)[stage].groups[group]
 
 
-def _units(weights: bytes, env: GrowthConfig, options: EvaluationOptions) -> Iterator[Unit]:
+def _units(weights: bytes, env: GrowthConfig, options: EvaluationOptions) -> Iterator[tuple[Unit, float]]:
+    """Each with how long it takes beside others, as far as is known before."""
     for place, stage in enumerate(stages_of(env, options)):
         for group, hosts in enumerate(stage.groups):
             names = list(controllers_of(stage, env, options, weights, group))
             parts = parts_of(names, hosts)
-            for part in range(len(parts)):
+            once = len(hosts.host_seeds) * hosts.config.max_epochs * len(hosts.task.train.labels)
+            for part, controllers in enumerate(parts):
                 name = f"{stage.title}, group {group + 1}" + (f", part {part + 1}" if len(parts) > 1 else "")
-                yield Unit(name, (env, options, place, group, part))
-
-
-def _cost(env: GrowthConfig, options: EvaluationOptions, stage: int, group: int, part: int) -> float:
-    """How long a unit takes beside others, as far as is known before."""
-    hosts = hosts_of(env, options, stage, group, part)
-    return len(hosts.host_seeds) * hosts.config.max_epochs * len(hosts.task.train.labels)
+                yield Unit(name, (env, options, place, group, part)), len(controllers) * once
 
 
 def _tell(on_progress: OnProgress, costs: Mapping[str, float], done: list[float], unit: Done) -> None:

@@ -102,10 +102,13 @@ def _judged(records: RunRecords) -> Html:
 
 
 def _took(records: RunRecords) -> Html:
-    seconds = sum(sum(update.seconds.values()) for update in records.updates)
-    steps = records.updates[-1].episodes * records.config.env.host.max_epochs
-    speed = f"; {steps / seconds:.0f} host epochs a second" if seconds else ""
-    return _tile("Time", duration(seconds), f"of training{speed}")
+    epochs, before, seconds = records.config.env.host.max_epochs, 0, 0.0
+    for update in records.updates:  # on the clock: the parts of an update add up several workers
+        seconds += (update.episodes - before) * epochs / update.steps_per_second
+        before = update.episodes
+    return _tile(
+        "Time", duration(seconds), f"of training; {before * epochs / seconds:.0f} host epochs a second"
+    )
 
 
 def duration(seconds: float) -> str:

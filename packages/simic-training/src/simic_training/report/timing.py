@@ -59,4 +59,4 @@ def _totals(records: RunRecords, parts: list[str]) -> Html:
         for part, value in spent.items()
     ]
     rows.append(["all", duration(whole), "100 %"])
-    return table("Time of the whole run", ["part", "time", "share"], rows)
+    return table("Time of the whole run, of several workers the sum", ["part", "time", "share"], rows)

@@ -42,14 +42,20 @@ class Collecting:
     Args:
         config: of the run.
         engine: grows the networks.
-        state: where the run stands.
     """
 
-    def __init__(self, config: TrainConfig, engine: Engine, state: TrainingState) -> None:
+    def __init__(self, config: TrainConfig, engine: Engine) -> None:
         self._config, self._engine = config, engine
         self._started: deque[_Started] = deque()
-        for update in range(state.update, state.update + config.stale_updates + 1):
-            self._start(update, weights_for(config, state, update))
+
+    def begin(self, state: TrainingState) -> None:
+        """Begin all that the weights of a state are there for.
+
+        Args:
+            state: where the run stands.
+        """
+        for update in range(state.update, state.update + self._config.stale_updates + 1):
+            self._start(update, weights_for(self._config, state, update))
 
     def next(self, update: int) -> Collected:
         """Wait for the rollouts of an update, each counted from 0 and asked for in turn.
@@ -69,6 +75,11 @@ class Collecting:
     def learnt(self, state: TrainingState) -> None:
         """Begin what the newest weights are for."""
         self._start(state.update + self._config.stale_updates, weights_of(state))
+
+    def drop(self) -> None:
+        """Let go of what was begun and nobody asked for."""
+        for started in self._started:
+            started.batch.drop()
 
     def _start(self, update: int, weights: bytes) -> None:
         if update < self._config.updates:

@@ -108,26 +108,35 @@ def train(
             save_state(run, state)
         # Also of a state that was there: a kill may have come between the two.
         save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
-    collecting = Collecting(config, engine, state)
+    collecting = Collecting(config, engine)
+    collecting.begin(state)
     begun = perf_counter()
-    while state.update < config.updates:
-        collected = collecting.next(state.update)
-        with guard.shield():
-            state, record = learn(config, state, collected, begun)
-            begun = perf_counter()
-            collecting.learnt(state)
-            first = (state.update - 1) * config.batch
-            for rollout in collected.rollouts:
-                lines = episode_records(
-                    rollout.episodes, state.policy.slot_config, first=first, update=state.update
-                )
-                run.append_lines(EPISODES, lines)
-                first += len(rollout.episodes.val_accuracy)
-            run.append_lines(METRICS, [record])
-            save_state(run, state)
-            save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
-        on_progress(Progress(config, state.update, record, collected.load))
+    try:
+        while state.update < config.updates:
+            collected = collecting.next(state.update)
+            with guard.shield():
+                state, record = learn(config, state, collected, begun)
+                begun = perf_counter()
+                collecting.learnt(state)
+                _write_down(run, config, state, collected, record)
+            on_progress(Progress(config, state.update, record, collected.load))
+    except Exception:
+        collecting.drop()
+        raise
     return state
+
+
+def _write_down(
+    run: RunFolder, config: TrainConfig, state: TrainingState, collected: Collected, record: dict[str, object]
+) -> None:
+    first = (state.update - 1) * config.batch
+    for rollout in collected.rollouts:
+        lines = episode_records(rollout.episodes, state.policy.slot_config, first=first, update=state.update)
+        run.append_lines(EPISODES, lines)
+        first += len(rollout.episodes.val_accuracy)
+    run.append_lines(METRICS, [record])
+    save_state(run, state)
+    save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
 
 
 def learn(

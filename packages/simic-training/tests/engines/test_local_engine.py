@@ -1,6 +1,5 @@
-"""Engines do units of work, whatever becomes of the processes that do them."""
+"""Worker processes of this machine: when they start, what kills them, and that none is left behind."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -9,17 +8,17 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from contextlib import closing
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_jobs import answer, at_work, do, imported, send_much, stumble, threads, who
+from odd_jobs import answer, at_work, do, imported, send_much, stumble, who
 from processes import is_alive, wait_for
 
 from simic_training.engines.faults import UnitFailedError
-from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine, cores
-from simic_training.engines.unit import Done, Engine, Unit
+from simic_training.engines.unit import Done, EngineError, Unit
 
 
 @pytest.fixture(scope="module")
@@ -30,35 +29,11 @@ def two() -> Iterator[LocalEngine]:
         yield engine
 
 
-@pytest.fixture(params=["here", "local"])
-def engine(request: pytest.FixtureRequest, two: LocalEngine) -> Engine:
-    return HereEngine() if request.param == "here" else two
-
-
-def test_results_come_in_the_order_of_the_units(engine: Engine) -> None:
-    done: list[Done] = []
-    units = [Unit(f"unit {number}", (number, 0.3 if number == 0 else 0.0)) for number in range(6)]
-    results = do(engine, answer, b"n", units, done.append)
-    assert results == [f"n{number}".encode() for number in range(6)]
-    assert sorted(each.unit for each in done) == [unit.name for unit in units]
-    assert all(each.faults == 0 for each in done)
-    slow = next(each for each in done if each.unit == "unit 0")
-    assert slow.seconds >= 0.3
-    if isinstance(engine, LocalEngine):
-        assert done[0].unit != "unit 0"
-
-
-def test_workers_are_other_processes_and_stay(two: LocalEngine) -> None:
+def test_workers_stay(two: LocalEngine) -> None:
     first = do(two, who, b"", [Unit("", ())] * 8)
     second = do(two, who, b"", [Unit("", ())] * 8)
-    assert os.getpid() not in {int(pid) for pid in first + second}
     assert {int(pid) for pid in first + second} <= set(two.pids)
     assert len(two.pids) == 2
-    assert do(HereEngine(), who, b"", [Unit("", ())]) == [str(os.getpid()).encode()]
-
-
-def test_workers_have_one_thread(two: LocalEngine) -> None:
-    assert do(two, threads, b"", [Unit("", ())] * 4) == [b"1"] * 4
 
 
 def test_what_takes_long_to_import_is_there_when_a_worker_starts() -> None:
@@ -67,43 +42,10 @@ def test_what_takes_long_to_import_is_there_when_a_worker_starts() -> None:
         assert do(one, imported, b"", units) == [b"True", b"True", b"False"]
 
 
-@pytest.mark.parametrize(
-    "errors", [["once"], ["die"], ["die", "once", "die", "once"]], ids=["an error", "a death", "both, twice"]
-)
-def test_what_passes_is_done_again(
-    two: LocalEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture, errors: list[str]
-) -> None:
-    done: list[Done] = []
-    units = [Unit("the unlucky one", (tmp_path / "notes", errors)), Unit("another", (tmp_path / "more", []))]
-    with caplog.at_level(logging.WARNING):
-        assert do(two, stumble, b"", units, done.append) == [b"done", b"done"]
-    assert {each.unit: each.faults for each in done} == {"the unlucky one": len(errors), "another": 0}
-    assert caplog.text.count("the unlucky one is begun again") == len(errors)
-    assert ("the worker died" in caplog.text) == ("die" in errors)
-
-
-@pytest.mark.parametrize(
-    ("error", "said", "times"),
-    [("no luck", "AwkwardError: no luck", 3), ("die", "the worker died", 9)],
-    ids=["error", "death"],
-)
-def test_what_comes_back_is_told_in_the_end(
-    two: LocalEngine, tmp_path: Path, error: str, said: str, times: int
-) -> None:
-    unit = Unit("update 3, group 1", (tmp_path / "notes", [error] * 99))
-    with pytest.raises(UnitFailedError, match=f"update 3, group 1 failed {times} times: {said}") as failed:
-        do(two, stumble, b"", [unit])
-    assert failed.value.unit is unit
-    assert len((tmp_path / "notes").read_text()) == times
-    assert do(two, answer, b"", [Unit("", (1,))]) == [b"1"]
-
-
-def test_an_error_in_this_process_ends_at_once(tmp_path: Path) -> None:
-    unit = Unit("update 3, group 1", (tmp_path / "notes", ["no luck"]))
-    with pytest.raises(UnitFailedError, match=r"^update 3, group 1 failed: AwkwardError: no luck$") as failed:
-        do(HereEngine(), stumble, b"", [unit])
-    assert failed.value.unit is unit
-    assert type(failed.value.__cause__).__name__ == "AwkwardError"
+def test_a_unit_of_which_workers_die_ends_too(two: LocalEngine, tmp_path: Path) -> None:
+    with pytest.raises(UnitFailedError, match="the unit failed 9 times: the worker died"):
+        do(two, stumble, b"", [Unit("the unit", (tmp_path / "notes", ["die"] * 99))])
+    assert len((tmp_path / "notes").read_text()) == 9
 
 
 def test_workers_do_not_hear_ctrl_c(two: LocalEngine, tmp_path: Path) -> None:
@@ -147,17 +89,22 @@ def test_a_worker_that_cannot_be_forked_is_tried_again(
         assert [each.faults for each in done] == [1]
 
 
+def test_where_no_worker_can_be_started_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(LocalEngine(1)) as one:
+        monkeypatch.setattr(forkserver, "ensure_running", refuse)
+        with pytest.raises(EngineError, match=r"^worker processes cannot be started: no room "):
+            do(one, answer, b"", [Unit("", (7,))])
+
+
+def refuse() -> None:
+    raise OSError("no room")
+
+
 def test_a_worker_that_dies_while_it_sends_is_noticed(two: LocalEngine, tmp_path: Path) -> None:
     done: list[Done] = []
     (result,) = do(two, send_much, b"", [Unit("", (tmp_path / "notes",))], done.append)
     assert len(result) == 50_000_000
     assert [each.faults for each in done] == [1]
-
-
-def test_errors_that_say_something_else_each_time_end_too(two: LocalEngine, tmp_path: Path) -> None:
-    unit = Unit("the unit", (tmp_path / "notes", [f"error {number}" for number in range(99)]))
-    with pytest.raises(UnitFailedError, match="the unit failed 9 times: AwkwardError: error 8"):
-        do(two, stumble, b"", [unit])
 
 
 def test_what_lies_in_the_working_folder_is_not_run(tmp_path: Path) -> None:
@@ -192,6 +139,13 @@ def test_workers_die_with_the_one_that_started_them(tmp_path: Path) -> None:
         driver.kill()
     pids = [int(path.name) for path in tmp_path.iterdir()]
     wait_for(lambda: not any(map(is_alive, pids)))
+
+
+def test_no_more_workers_start_than_there_are_units() -> None:
+    with closing(LocalEngine(8)) as engine:
+        for _ in range(3):
+            do(engine, answer, b"", [Unit("", (0, 0.1))] * 2)
+        assert len(engine.pids) == 2
 
 
 def test_as_many_workers_as_cores_unless_told() -> None:

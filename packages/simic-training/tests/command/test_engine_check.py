@@ -1,0 +1,38 @@
+"""What `tamiyo doctor` says about an engine."""
+
+import pytest
+
+from simic_training.command import checks
+from simic_training.engines.ray_nodes import Node
+
+HEAD = Node("head", 0, "the node has torch 1.0 instead of 2.0")
+WELL = Node("well", 16, "")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "advice"),
+    [
+        ([HEAD, WELL], ""),  # the head does no units
+        ([HEAD], "nobody is there to do anything: ray start --address=HOST:PORT on other machines"),
+        ([WELL, Node("old", 8, "the node has torch 1.0")], "old: the node has torch 1.0"),
+        (
+            [Node(f"n{number}", 1, "no") for number in range(8)],
+            "n0: no; n1: no; n2: no; n3: no; n4: no; and on 3 more",
+        ),
+    ],
+)
+def test_what_a_cluster_lacks(monkeypatch: pytest.MonkeyPatch, nodes: list[Node], advice: str) -> None:
+    monkeypatch.setattr(checks, "RayEngine", Joined)
+    monkeypatch.setattr(checks, "nodes", lambda: nodes)
+    check = checks.engine(True, "head:6379")
+    assert (check.advice, check.needed) == (advice, True)
+    cores = sum(node.cores for node in nodes)
+    assert check.found == f"ray: head:6379, nodes {len(nodes)}, cores {cores}"
+
+
+class Joined:
+    def __init__(self, address: str) -> None:
+        assert address == "head:6379"
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,114 @@
+"""What every engine does with units of work, whatever becomes of the processes that do them."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from odd_jobs import answer, do, stumble, tell_nobody, threads, who
+
+from simic_training.engines.faults import UnitFailedError
+from simic_training.engines.here import HereEngine
+from simic_training.engines.local import LocalEngine
+from simic_training.engines.ray_engine import RayEngine
+from simic_training.engines.unit import Done, Engine, Unit
+
+
+@pytest.fixture(scope="module", params=["local", "ray"])
+def workers(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Two workers."""
+    made = (
+        LocalEngine(2) if request.param == "local" else RayEngine(request.getfixturevalue("cluster").address)
+    )
+    with closing(made) as engine:
+        while len(set(do(engine, who, b"", [Unit("", ())] * 4))) < 2:
+            do(engine, answer, b"", [Unit("", (0, 0.1))] * 2)
+        yield engine
+
+
+def test_results_come_in_the_order_of_the_units(workers: Engine) -> None:
+    done: list[Done] = []
+    units = [Unit(f"unit {number}", (number, 1.5 if number == 0 else 0.0)) for number in range(6)]
+    assert do(workers, answer, b"n", units, done.append) == [f"n{number}".encode() for number in range(6)]
+    assert sorted(each.unit for each in done) == [unit.name for unit in units]
+    assert done[0].unit != "unit 0"
+    assert next(each for each in done if each.unit == "unit 0").seconds >= 1.5
+    assert all(each.faults == 0 for each in done)
+
+
+def test_without_workers_units_are_done_one_after_the_other() -> None:
+    done: list[Done] = []
+    units = [Unit(f"unit {number}", (number,)) for number in range(3)]
+    assert do(HereEngine(), answer, b"n", units, done.append) == [b"n0", b"n1", b"n2"]
+    assert [(each.unit, each.faults) for each in done] == [(unit.name, 0) for unit in units]
+    assert do(HereEngine(), who, b"", [Unit("", ())]) == [str(os.getpid()).encode()]
+
+
+def test_batches_are_done_side_by_side(workers: Engine) -> None:
+    first = workers.start(answer, b"a", [Unit("", (1, 0.5))])
+    second = workers.start(answer, b"b", [Unit("", (2, 0.0)), Unit("", (3, 0.0))])
+    assert second.results(tell_nobody) == [b"b2", b"b3"]
+    assert first.results(tell_nobody) == [b"a1"]
+
+
+def test_workers_are_other_processes_with_one_thread(workers: Engine) -> None:
+    assert do(workers, threads, b"", [Unit("", ())] * 4) == [b"1"] * 4
+    assert os.getpid() not in {int(pid) for pid in do(workers, who, b"", [Unit("", ())] * 4)}
+
+
+@pytest.mark.parametrize(
+    "errors", [["once"], ["die"], ["die", "once", "die", "once"]], ids=["an error", "a death", "both, twice"]
+)
+def test_what_passes_is_done_again(
+    workers: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, errors: list[str]
+) -> None:
+    done: list[Done] = []
+    units = [Unit("the unlucky one", (tmp_path / "notes", errors)), Unit("another", (tmp_path / "more", []))]
+    with caplog.at_level(logging.WARNING):
+        assert do(workers, stumble, b"", units, done.append) == [b"done", b"done"]
+    assert {each.unit: each.faults for each in done} == {"the unlucky one": len(errors), "another": 0}
+    assert caplog.text.count("the unlucky one is begun again") == len(errors)
+    assert ("the worker died" in caplog.text) == ("die" in errors)
+
+
+def test_what_comes_back_is_told_in_the_end(workers: Engine, tmp_path: Path) -> None:
+    unit = Unit("update 3, group 1", (tmp_path / "notes", ["no luck"] * 99))
+    said = r"^update 3, group 1 failed 3 times: AwkwardError: no luck$"
+    with pytest.raises(UnitFailedError, match=said) as failed:
+        do(workers, stumble, b"", [unit])
+    assert failed.value.unit is unit
+    assert len((tmp_path / "notes").read_text()) == 3
+    assert do(workers, answer, b"", [Unit("", (1,))]) == [b"1"]
+
+
+def test_errors_that_say_something_else_each_time_end_too(workers: Engine, tmp_path: Path) -> None:
+    unit = Unit("the unit", (tmp_path / "notes", [f"error {number}" for number in range(99)]))
+    with pytest.raises(UnitFailedError, match="the unit failed 9 times: AwkwardError: error 8"):
+        do(workers, stumble, b"", [unit])
+
+
+def test_an_error_in_this_process_ends_at_once(tmp_path: Path) -> None:
+    unit = Unit("update 3, group 1", (tmp_path / "notes", ["no luck"]))
+    with pytest.raises(UnitFailedError, match=r"^update 3, group 1 failed: AwkwardError: no luck$") as failed:
+        do(HereEngine(), stumble, b"", [unit])
+    assert failed.value.unit is unit
+    assert type(failed.value.__cause__).__name__ == "AwkwardError"
+
+
+def test_what_nobody_asks_for_any_more_is_let_go(workers: Engine, tmp_path: Path) -> None:
+    """Two units keep both workers busy; four wait."""
+    first = workers.start(answer, b"", [Unit("", (0, 1.0))] * 2)
+    waiting = workers.start(stumble, b"", [Unit("", (tmp_path / str(number), [])) for number in range(4)])
+    waiting.drop()
+    first.results(tell_nobody)
+    do(workers, answer, b"", [Unit("", (0, 0.2))] * 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_let_go_here_is_not_done(tmp_path: Path) -> None:
+    batch = HereEngine().start(stumble, b"", [Unit("", (tmp_path / "notes", []))])
+    batch.drop()
+    assert batch.results(tell_nobody) == []
+    assert list(tmp_path.iterdir()) == []
