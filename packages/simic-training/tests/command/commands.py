@@ -1,6 +1,7 @@
 """The command in this process and in one of its own, on the smallest runs that are runs."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ TINY = {
     "--ppo.epochs": "2",
     "--ppo.minibatches": "1",
 }
+APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
+"""Two units of two hosts for each update."""
+
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
@@ -70,6 +74,14 @@ def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[str, st
     """Signal the process, and give what it printed to stdout and stderr."""
     process.send_signal(signum)
     return process.communicate(timeout=60)
+
+
+def end_as_a_terminal_does(process: subprocess.Popen[str], signum: signal.Signals) -> str:
+    """Signal the process, which leads a group, or for Ctrl-C all of the group; gives what it printed to stderr."""
+    if signum is not signal.SIGINT:
+        return end(process, signum)[1]
+    os.killpg(process.pid, signum)
+    return process.communicate(timeout=60)[1]
 
 
 def traces(folder: Path) -> dict[str, Any]:

@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import end, start, tiny, traces, train, wait_until
+from commands import APART, end, end_as_a_terminal_does, start, tiny, traces, train, wait_until
 from processes import descendants, is_alive, wait_for
 
 from simic_training.command.main import main
 from simic_training.runs.folder import METRICS, RunFolder
-
-APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
-"""Two units of two hosts for each update."""
 
 HOSTS = ("--hosts-per-member", "4")
 
@@ -128,11 +125,7 @@ def test_a_signal_ends_the_command_and_its_cluster(
     )
     wait_until(lambda: run.whole_lines() >= updates and len(descendants(process.pid)) > 4, process)
     others = descendants(process.pid)
-    if signum is signal.SIGINT:
-        os.killpg(process.pid, signum)  # as a terminal does
-        _, err = process.communicate(timeout=60)
-    else:
-        _, err = end(process, signum)
+    err = end_as_a_terminal_does(process, signum)
     assert process.returncode == 128 + signum, err
     assert err.endswith(f"tamiyo: ended by {signum.name}\n")
     assert not updates or len(err.splitlines()) == 1  # while it starts, Ray tells of the signal too

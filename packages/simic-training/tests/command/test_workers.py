@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import end, start, tiny, traces, train, wait_until
+from commands import APART, end_as_a_terminal_does, start, tiny, traces, train, wait_until
 from processes import descendants, is_alive, wait_for
 
 from simic_training.command import engines
@@ -17,9 +17,6 @@ from simic_training.command.options import build_parser
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import cores
 from simic_training.runs.folder import METRICS, RunFolder
-
-APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
-"""Two units of two hosts for each update."""
 
 
 def options(*words: str) -> Any:
@@ -93,11 +90,7 @@ def test_no_worker_outlives_the_command(
     )
     wait_until(lambda: run.whole_lines() >= updates and len(descendants(process.pid)) >= least, process)
     workers = descendants(process.pid)
-    if signum is signal.SIGINT:
-        os.killpg(process.pid, signum)  # as a terminal does
-        _, err = process.communicate(timeout=60)
-    else:
-        _, err = end(process, signum)
+    err = end_as_a_terminal_does(process, signum)
     if signum is signal.SIGKILL:
         assert process.returncode == -signum
     else:

@@ -38,7 +38,7 @@ def test_it_starts_the_image_that_the_other_file_builds(cluster: Any) -> None:
     assert "--package simic-training --extra ray" in text
     assert "openssh-client rsync" in text  # what `ray up` needs inside
     assert "-e RAY_AUTH_MODE=token" in cluster["docker"]["run_options"]
-    assert cluster["file_mounts"] == {"/root/.ray/auth_token": "~/.ray/auth_token"}
+    assert cluster["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
     address = next(word for word in cluster["worker_start_ray_commands"][-1].split() if "address" in word)
     port = address.rpartition(":")[2]
     assert f"--port={port}" in cluster["head_start_ray_commands"][-1]

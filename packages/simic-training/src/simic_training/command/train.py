@@ -22,6 +22,7 @@ from simic_training.command.saying import quoted, say
 from simic_training.command.setting_flags import chosen_preset, config_of, given_settings
 from simic_training.command.tensorboard import TensorBoardLog, require_tensorboard
 from simic_training.command.training_news import TrainingNews
+from simic_training.command.workers_shown import show_workers
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.unit import Engine
 from simic_training.runs.config import TrainConfig
@@ -130,8 +131,8 @@ def _train(
             done = run.whole_lines()
             say(console, f"Stopped after update {done}/{config.updates}; {_resuming(run)}")
             raise
-    if news.updates:
-        news.tell_workers(console)
+    if news.load is not None:
+        show_workers(console, news.load)
         show_growth(state, config, console)
     else:
         say(

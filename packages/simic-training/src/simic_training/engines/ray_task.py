@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -13,7 +13,7 @@ from simic_training.engines.ray_library import import_ray
 from simic_training.engines.unit import Work
 from simic_training.engines.versions import versions
 
-_RAY = "Ray"
+_RAY: Final = "Ray"
 
 
 class Reply(NamedTuple):
