@@ -22,6 +22,7 @@ from leyline_types.columns import (
 )
 from leyline_types.contracts import CONTRACTS_VERSION, action_space_hash
 from leyline_types.controller import Controller
+from leyline_types.files import MAX_FILE_BYTES, FileRefusedError, open_file, printable, read_file
 from leyline_types.heads import (
     ACTION_HEADS,
     HEAD_NAMES,
@@ -61,6 +62,7 @@ __all__ = [
     "HEAD_NAMES",
     "HEAD_RELEVANCE",
     "HISTORY_LENGTH",
+    "MAX_FILE_BYTES",
     "MIN_PRUNE_AGE",
     "OPTIONAL_INTEGER_COLUMNS",
     "OP_RULES",
@@ -82,6 +84,7 @@ __all__ = [
     "FactoredAction",
     "FactoredActions",
     "FieldSpec",
+    "FileRefusedError",
     "GerminationStyle",
     "InjectionSpec",
     "LegalityRules",
@@ -110,5 +113,8 @@ __all__ = [
     "germinable_blueprints",
     "head_sizes",
     "observation_schema",
+    "open_file",
     "parse_stage",
+    "printable",
+    "read_file",
 ]
