@@ -18,6 +18,7 @@ SUITES = {path.name: path / "tests" for path in PACKAGES} | {WORKSPACE["project"
 BENCHMARKED = [path for path in PACKAGES if (path / "tests/benchmarks").exists()]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 EVERY_CORE = ("-n", "auto", "--dist", "loadfile")  # of pytest-xdist; the fixtures of a file are made once
+WITHOUT_CLUSTERS = ("-m", "not cluster")
 
 
 def sync(session: nox.Session, *options: str) -> None:
@@ -66,9 +67,18 @@ def contracts(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("suite", [nox.param(name, id=name) for name in SUITES])
 def tests(session: nox.Session, suite: str) -> None:
-    """Each package's tests with only its own closure installed, then those of the workspace."""
+    """Each package's tests with only its own closure installed, then those of the workspace; but see `cluster`."""
     sync(session, "--package", suite, "--group", "test")
-    session.run("pytest", str(SUITES[suite]), *EVERY_CORE, *session.posargs, env=ONE_THREAD)
+    options = [*EVERY_CORE, *WITHOUT_CLUSTERS, *session.posargs]
+    session.run("pytest", str(SUITES[suite]), *options, env=ONE_THREAD)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Tests that start Ray clusters, one after the other: a cluster is ten processes, and most tests share one."""
+    sync(session, "--package", "simic-training", "--group", "test")
+    folder = SUITES["simic-training"]
+    session.run("pytest", str(folder), "-m", "cluster", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)

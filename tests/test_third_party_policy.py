@@ -59,7 +59,7 @@ class AcmePolicy(PolicyBundleBase):
         distribution = FactoredMaskedCategorical(logits, masks, floors=floors)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         each = distribution.head_log_probs(actions)
-        return ActionResult(actions, each.sum(-1), each, value, hidden, masks, logits[..., -6:])
+        return ActionResult(actions, each.sum(-1), each, value, hidden, masks, logits)
 
     def _on_value(self, features, hidden, masks):
         return self._read(features)[1]

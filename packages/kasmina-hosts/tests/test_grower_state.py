@@ -10,6 +10,7 @@ from networks_to_grow import NETWORKS, Loop, eventful, loop, sgd
 from torch import nn
 
 from kasmina_hosts import DigitsTask, StateError
+from leyline_types import AlphaMode
 
 
 def adamw(model: nn.Module) -> torch.optim.Optimizer:
@@ -84,6 +85,25 @@ def test_a_grower_that_has_grown_can_be_sent_back(task: DigitsTask) -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
+def test_a_seed_that_falls_stays_frozen_when_a_state_of_its_fall_is_loaded(task: DigitsTask) -> None:
+    """Into a grower whose seed falls as well: that slot is frozen already, its new seed is not."""
+    run = fresh(task, "plain cnn", sgd)
+    go_on(run, 8)
+    saved = through_a_file([run.grower.state_dict(), run.model.state_dict(), run.optimizer.state_dict()])
+    first = go_on(run, 2)
+    run.grower.load_state_dict(saved[0])
+    run.model.load_state_dict(saved[1])
+    run.optimizer.load_state_dict(saved[2])
+    report = run.grower.reports()["r0c0"]
+    assert report is not None
+    assert report.alpha_mode is AlphaMode.DOWN
+    run.grower.load_state_dict(saved[0])
+    run.model.load_state_dict(saved[1])
+    run.optimizer.load_state_dict(saved[2])
+    for ours, theirs in zip(go_on(run, 2), first, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
 def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
     columns = dict(state["columns"])
     match name:
@@ -117,6 +137,30 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
             return {key: value for key, value in state.items() if key != "memory"}
         case "other memory":
             return state | {"memory": [torch.zeros(1), 2]}
+        case "stage before":
+            columns["life.previous_stage"] = torch.full_like(columns["life.previous_stage"], 100)
+        case "sparse":
+            columns["life.alpha"] = columns["life.alpha"].to_sparse()
+        case "no tensor":
+            columns["hosts.best.loss"] = [1.0]
+        case "no number":
+            columns["hosts.validation.loss"] = columns["hosts.validation.loss"] * torch.nan
+        case "too many steps":
+            return state | {"steps": 2**62}
+        case "fewer steps than epochs":
+            return state | {"steps": 3}
+        case "true":
+            return state | {"epoch": True}
+        case "too many planted":
+            return state | {"planted": state["planted"] + 5}
+        case "tensor for an argument":
+            return state | {"arguments": state["arguments"] | {"seed": torch.zeros(2)}}
+        case "other entry":
+            return state | {"feathers": 1, "legs": 2}
+        case "other column":
+            columns["life.feathers"] = columns["life.alpha"]
+        case "memory that is none":
+            return state | {"memory": [-100]}
         case "no planted":
             return {key: value for key, value in state.items() if key != "planted"}
         case _:
@@ -136,7 +180,7 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
         ("no pairs", r"'joined' of the state is no list of pairs but \[5\]"),
         ("before the first epoch", "the state is of epoch -4 and step 8"),
         ("no stage", "'life.stage' of the state holds"),
-        ("lora", "'life.blueprint' of the state holds 8, which is none"),
+        ("lora", r"'life.blueprint' of the state holds 8 at \[0, 0\], expected one of 0, 1, 2"),
         ("no column", "the state has no 'life.alpha'"),
         (
             "short column",
@@ -146,6 +190,21 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
         ("no memory", "the state holds no list 'memory'"),
         ("other memory", "another kind of controller"),
         ("no planted", "the state has no 'planted' or no 'joined'"),
+        (
+            "stage before",
+            r"'life.previous_stage' of the state holds 100 at \[0, 0\], expected one of 1, 2, 3, 4, 6",
+        ),
+        ("sparse", "'life.alpha' of the state is a tensor that is sparse, expected a dense one"),
+        ("no tensor", "'hosts.best.loss' of the state is of type list, expected a tensor"),
+        ("no number", r"'hosts.validation.loss' of the state holds nan at \[0\], expected a finite number"),
+        ("too many steps", "the state is of epoch 4 and step 4611686018427387904"),
+        ("fewer steps than epochs", "the state is of epoch 4 and step 3"),
+        ("true", "the state holds no int 'epoch'"),
+        ("too many planted", r"'planted' of the state holds 6 at \[0\], expected 1 to 5"),
+        ("tensor for an argument", r"seed: tensor\(\[0., 0.\]\) in the state, 0 here"),
+        ("other entry", "the state holds what this grower does not: feathers, legs"),
+        ("other column", "the state holds what this grower does not: life.feathers"),
+        ("memory that is none", "the controller cannot act on the state: IndexError"),
     ],
 )
 def test_a_damaged_state_is_refused_and_changes_nothing(task: DigitsTask, name: str, message: str) -> None:

@@ -74,8 +74,8 @@ def test_round_trip(path: Path, array: npt.NDArray[Any], packed: bool) -> None:
         ("00000841" + 65 * "00000001" + "00", "claims 65 axes, expected 1 to 64"),
         ("00000803 00000001 0000", "ends in its header: expected 12 bytes of lengths, found 6"),
         ("00000802 00000002 00000003 00 01", r"of shape \(2, 3\) must hold 6 bytes of data, found 2"),
-        ("00000b01 00000002 0001 0002 03", r"of shape \(2,\) must hold 4 bytes of data, found 5"),
-        ("00000802 00000000 00000003 00", r"of shape \(0, 3\) must hold 0 bytes of data, found 1"),
+        ("00000b01 00000002 0001 0002 03", r"of shape \(2,\) must hold 4 bytes of data, found (5|more)$"),
+        ("00000802 00000000 00000003 00", r"of shape \(0, 3\) must hold 0 bytes of data, found (1|more)$"),
         ("00000802 ffffffff ffffffff 00", r"claims the shape \(4294967295, 4294967295\), which is more than"),
         ("00000803 00000000 ffffffff ffffffff", r"claims the shape \(0, 4294967295, 4294967295\), which is"),
     ],
@@ -103,7 +103,7 @@ def test_memory_follows_the_data_not_the_header(path: Path, pack: Any, size: int
     claims = 2**31 if size == 0 else 1  # far more than there is, and far less
     path.write_bytes(pack(bytes([0, 0, 8, 1]) + struct.pack(">I", claims) + bytes(size)))
     tracemalloc.start()
-    with pytest.raises(ValueError, match=f"must hold {claims} bytes of data, found {size}"):
+    with pytest.raises(ValueError, match=f"must hold {claims} bytes of data, found ({size}|more)$"):
         read_idx(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -20,6 +20,7 @@ from kasmina_hosts import (
     tick,
 )
 from kasmina_hosts.actions import Applied
+from kasmina_hosts.state_checks import check_life
 from leyline_types import (
     DEVELOPING_STAGES,
     OP_RULES,
@@ -110,6 +111,13 @@ def test_stages_follow_the_transition_table(seed: int, slots: SlotRules) -> None
         blended = (ticked.stage == SeedStage.HOLDING) | (ticked.stage == SeedStage.FOSSILIZED)
         assert (ticked.alpha_mode[blended] == AlphaMode.HOLD).all()
         assert torch.equal(ticked.alpha[blended], ticked.alpha_target[blended])
+
+
+@few
+@given(st.integers(0, 2**31), rules)
+def test_every_life_is_one_that_a_saved_state_may_hold(seed: int, slots: SlotRules) -> None:
+    for epoch, life in enumerate(lives(seed, slots), 1):
+        check_life(life.ticked, BUILT, epoch)
 
 
 @few

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from kasmina_hosts import DigitsFamily, HostConfig
 from simic_training.growth.config import GrowthConfig
@@ -18,6 +19,9 @@ sys.path.extend(
 )  # helpers beside the tests
 
 from ray_cluster import cluster_of  # stands in engines/
+
+settings.register_profile("tensors", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tensors")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from leyline_types import AlphaAlgorithm, AlphaMode, SeedMetrics, SeedStage, SeedStateReport
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules that tests and benchmarks share
 
-settings.register_profile("tensors", deadline=None)
+settings.register_profile("tensors", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tensors")
 
 

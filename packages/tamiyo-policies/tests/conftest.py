@@ -12,6 +12,7 @@ import jaxtyping
 import pytest
 import torch
 from beartype import BeartypeConf, FrozenDict, beartype
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -49,6 +50,9 @@ with jaxtyping.install_import_hook("tamiyo_policies", f"{_CHECKER.__name__}.chec
     )
 
 torch.set_num_threads(1)
+
+settings.register_profile("tensors", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tensors")
 
 Observe = Callable[..., Observation[Tensor]]
 MakeMasks = Callable[..., ActionMasks]

@@ -2,7 +2,10 @@
 
 import json
 import os
+import socket
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,16 +21,19 @@ from tamiyo_policies import (
     LSTMPolicy,
     PolicyBundle,
     PolicyConfig,
+    UnknownPolicyError,
     checkpoint,
+    checkpoint_from_bytes,
     clear_registry,
     create_policy,
     load_checkpoint,
+    load_controller,
     load_policy,
     register_policy,
     save_policy,
 )
-from tamiyo_policies.checkpoint import to_bytes
 from tamiyo_policies.checkpoint_metadata import digest, render
+from tamiyo_policies.tensor_files import to_bytes
 
 SMALL = PolicyConfig(hidden_dim=8)
 
@@ -145,7 +151,7 @@ def test_an_existing_file_is_replaced_whole_or_not_at_all(
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere cannot be used: it cannot be read: No such file"):
         load_policy(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="it cannot be read: it is no regular file"):
+    with pytest.raises(CheckpointError, match=r"^checkpoint .* is a folder, expected a regular file$"):
         load_policy(tmp_path)
     with pytest.raises(FileNotFoundError):
         save_policy(create_policy(SMALL), tmp_path / "no" / "folder")
@@ -267,15 +273,19 @@ def test_metadata_that_is_null(saved: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CheckpointError, match="it is no regular file"):
+    with pytest.raises(CheckpointError, match=r"pipe is a named pipe, expected a regular file$"):
         load_policy(tmp_path / "pipe")
 
 
 def test_what_is_endless_is_cut_short(saved: Path) -> None:
-    many = [f"r0c{index}" for index in range(100_000)]
-    forge(saved, lambda content: content.update(slot_ids=many))
-    with pytest.raises(CheckpointError, match="it has 100000 slots, more than 1024"):
-        load_policy(saved)
+    for count, message in (
+        (2_000, "it has 2000 slots, more than 1024"),
+        (100_000, "its header has .* limit of"),
+    ):
+        many = [f"r0c{index}" for index in range(count)]
+        forge(saved, lambda content, many=many: content.update(slot_ids=many))  # type: ignore[misc]
+        with pytest.raises(CheckpointError, match=message):
+            load_policy(saved)
     forge(saved, lambda content: content.update(slot_ids=["r0c0"], hidden_dim="9" * 1_000_000))
     with pytest.raises(CheckpointError, match=r"\.\.\. \(1000002 characters\)") as caught:
         load_policy(saved)
@@ -314,6 +324,177 @@ def test_a_damaged_normalizer_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(to_bytes(tensors, {"tamiyo": text}))
     with pytest.raises(CheckpointError, match="it is damaged: its SHA-256 is"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_weights_that_are_not_finite_are_refused(value: float, dtype: torch.dtype, saved: Path) -> None:
+    config = replace(SMALL, dtype=dtype)
+    tensors = dict(create_policy(config).state_dict())
+    for name, places in (("trunk.weight", [3, 7]), ("value_head.bias", [0])):
+        tensors[name] = tensors[name].clone()
+        tensors[name].view(-1)[places] = value
+    saved.write_bytes(to_bytes(tensors, {"tamiyo": render(config, tensors)}))
+    message = "its trunk.weight holds 2 values of 64 that are NaN or infinite$"
+    for load in (load_policy, load_checkpoint):
+        with pytest.raises(CheckpointError, match=message):
+            load(saved)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint_from_bytes(saved.read_bytes())
+
+
+def test_a_normalizer_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy"
+    save_policy(create_policy(SMALL), path, normalizer=normalizer_of(SMALL))
+    tensors = load_file(path)
+    tensors["normalizer:mean"][5:8] = torch.nan
+    path.write_bytes(to_bytes(tensors, {"tamiyo": render(SMALL, tensors)}))
+    with pytest.raises(
+        CheckpointError, match="its normalizer:mean holds 3 values of 211 that are NaN or inf"
+    ):
+        load_checkpoint(path)
+
+
+def test_a_policy_that_no_loader_would_take_does_not_replace_a_good_one(saved: Path) -> None:
+    before, policy = saved.read_bytes(), create_policy(SMALL)
+    with torch.no_grad():
+        next(policy.network.parameters())[0, 0] = torch.nan
+    with pytest.raises(CheckpointError, match=r"holds 1 values of .* that are NaN or infinite"):
+        save_policy(policy, saved)
+    assert saved.read_bytes() == before
+
+
+def sparse(path: Path, size: int, header: bytes = b"{}") -> Path:
+    """A file of zeros that takes no room, perhaps with a header."""
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(size)
+    return path
+
+
+def peak_of(read: Callable[[], object], message: str) -> int:
+    """Bytes that are taken by what is refused with this message."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=message):
+            read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def declared_header(config: PolicyConfig, tensors: dict[str, Any]) -> bytes:
+    """The header of a file of this configuration that declares such tensors, and a digest of none."""
+    return json.dumps({"__metadata__": {"tamiyo": render(config, {})}} | tensors).encode()
+
+
+def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
+    path = sparse(tmp_path / "policy", 3 * 2**30)
+    assert (
+        peak_of(lambda: load_policy(path), "policy has 3221225472 bytes, more than the limit of 2147") < 2**20
+    )
+    size = 2**30
+    header = declared_header(SMALL, {"trunk": {"dtype": "F32", "shape": [2**28], "data_offsets": [0, size]}})
+    path = sparse(path, 8 + len(header) + size, header)
+    assert peak_of(lambda: load_policy(path), "its weights do not fit: .*trunk is unknown") < 2**20
+    assert peak_of(lambda: load_policy(path, max_bytes=1000), "more than the limit of 1000$") < 2**20
+    shape = {"dtype": "F64", "shape": [2**27], "data_offsets": [0, size]}
+    header = declared_header(SMALL, {"normalizer:mean": shape})
+    path = sparse(path, 8 + len(header) + size, header)
+    message = r"normalizer:mean is torch.float64 \(134217728,\), the policy's is torch.float64 \(211,\)"
+    assert peak_of(lambda: load_policy(path), message) < 2**20
+    path = sparse(path, 2**31 - 1, b" " * 2**21)
+    assert peak_of(lambda: load_policy(path), "its header has 2097152 bytes, more than the limit of") < 2**20
+
+
+def test_the_largest_configuration_is_compared_without_being_built(saved: Path) -> None:
+    slots = [f"r{row}c{column}" for row in range(32) for column in range(32)]
+    config = PolicyConfig("lstm", SlotConfig(tuple(slots)), hidden_dim=8192)
+    saved.write_bytes(to_bytes(load_file(saved), {"tamiyo": render(config, load_file(saved))}))
+    assert peak_of(lambda: load_policy(saved), "its weights do not fit") < 2**27
+
+
+def test_limits_are_arguments(saved: Path) -> None:
+    size = saved.stat().st_size
+    assert load_policy(saved, max_bytes=size).hidden_dim == 8
+    assert load_checkpoint(saved, max_bytes=size).normalizer is None
+    assert checkpoint_from_bytes(saved.read_bytes(), max_bytes=size).normalizer is None
+    message = f"has {size} bytes, more than the limit of {size - 1}"
+    for read in (load_policy, load_checkpoint, load_controller):
+        with pytest.raises(CheckpointError, match=message):
+            read(saved, max_bytes=size - 1)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint_from_bytes(saved.read_bytes(), max_bytes=size - 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("pipe", "pipe is a named pipe, expected a regular file"),
+        ("folder", "folder is a folder, expected a regular file"),
+        ("/dev/zero", "/dev/zero is a character device, expected a regular file"),
+        ("socket", "checkpoint socket cannot be used: it cannot be read: No such device or address"),
+        ("a\0b", r"checkpoint a\\x00b is not a path: "),
+        ("a\ud800b", r"checkpoint a\\ud800b is not a path: "),
+        ("a\nb", r"checkpoint a\\nb cannot be used: it cannot be read: No such file or directory"),
+        ("x" * 300, "x cannot be used: it cannot be read: File name too long"),
+    ],
+)
+def test_only_regular_files_are_read(
+    path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind("socket")
+        for load in (load_policy, load_checkpoint):
+            with pytest.raises(CheckpointError, match=message) as caught:
+                load(path)
+            assert str(caught.value).isprintable()
+        with pytest.raises((CheckpointError, UnknownPolicyError)) as also:
+            load_controller(path)
+        assert str(also.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("slot_ids", ["r0c0", 1], "1 is no name of a policy or a slot"),
+        ("slot_ids", ["r0c0", None], "None is no name of a policy or a slot"),
+        ("slot_ids", [["r0c0"]], r"\['r0c0'\] is no name of a policy or a slot"),
+        ("slot_ids", ["r0c" + "9" * 1000], r"\.\.\. \(1005 characters\) is no name of a policy or a slot"),
+        ("slot_ids", ["r0c0", "r0c\ud800"], "its metadata is not JSON: 'utf-8' codec can't encode character"),
+        ("policy", "x" * 1000, r"\.\.\. \(1002 characters\) is no name of a policy or a slot"),
+        ("format", 10**4000, r"it has format 1000.* \(4001 characters\), this version reads format 2"),
+        ("hidden_dim", 10**4000, r"its configuration is impossible: .* characters\)"),
+        ("seed", -1, r"its configuration is impossible: `seed` must lie in \[0, 2\*\*63\), not -1"),
+        ("seed", 2**63, "its configuration is impossible: `seed` must lie in"),
+        ("sha256", "ä" * 1000, "it is damaged: its SHA-256 is .{12}, ää"),
+        ("schema", "\n" * 1000, "it was made for observation schema"),
+    ],
+)
+def test_names_and_numbers_of_any_length(saved: Path, key: str, value: object, message: str) -> None:
+    forge(saved, lambda content: content.update({key: value}), sign=key != "sha256")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_policy(saved)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 2, "format": 2}', "its metadata is not JSON: key 'format' occurs twice"),
+        ('{"format": ' + "2" * 5000 + "}", "its metadata is not JSON: Exceeds the limit"),
+        ('{"format": Infinity}', "its metadata is not JSON: Infinity is no number of JSON"),
+        ('{"format": ' + "[" * 900 + "]" * 900 + "}", "its 'format' is .*, not of type int|nested|recursion"),
+    ],
+)
+def test_metadata_by_the_letter(saved: Path, text: str, message: str) -> None:
+    saved.write_bytes(to_bytes(load_file(saved), {"tamiyo": text}))
+    with pytest.raises(CheckpointError, match=message):
+        load_policy(saved)
 
 
 def test_truncated_files(saved: Path) -> None:

@@ -245,7 +245,11 @@ def test_memory_counts_germinations_and_nothing_else_changes(observe: Observe) -
     assert second.blueprint.tolist() == [int(BlueprintAction.NORM), 0]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     seed=st.integers(0, 2**31), slots=st.sampled_from([1, 2, 9, 25]), topology=st.sampled_from(list(Topology))
 )

@@ -6,20 +6,20 @@ from kasmina_hosts.arrays import ArrayTask
 from kasmina_hosts.blending import Gate, blend, incubate
 from kasmina_hosts.blueprints import build_blueprint, built_blueprints
 from kasmina_hosts.config import HostConfig
-from kasmina_hosts.digits import DigitsTask
+from kasmina_hosts.digits import DigitsTask, digits_digest
 from kasmina_hosts.episode import DivergedHostError
 from kasmina_hosts.family import DigitsFamily, FamilyMember
 from kasmina_hosts.gates import GateInputs, Gates
 from kasmina_hosts.grower import Grower, GrowthStep
 from kasmina_hosts.grown import GrownSeed
-from kasmina_hosts.host import build_host, host_slots
+from kasmina_hosts.host import build_host, host_bytes, host_size, host_slots
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle, tick
 from kasmina_hosts.population import HostPopulation, StepOutcome
 from kasmina_hosts.saving import StateError
 from kasmina_hosts.seed_optimizer import OptimizerError
 from kasmina_hosts.seed_slot import GrownLayer, SlotError
 from kasmina_hosts.slotted_model import ExportError
-from kasmina_hosts.tasks import Split, Task
+from kasmina_hosts.tasks import Split, Task, data_digest
 
 __all__ = [
     "Applied",
@@ -51,7 +51,11 @@ __all__ = [
     "build_blueprint",
     "build_host",
     "built_blueprints",
+    "data_digest",
+    "digits_digest",
     "empty_lifecycle",
+    "host_bytes",
+    "host_size",
     "host_slots",
     "incubate",
     "is_legal",

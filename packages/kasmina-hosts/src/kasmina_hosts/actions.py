@@ -112,7 +112,7 @@ def is_legal(state: Lifecycle, actions: FactoredActions[Tensor], slots: SlotRule
 
 
 def check_actions(actions: FactoredActions[Tensor], slot_config: SlotConfig, num_hosts: int) -> None:
-    """That there is one action for each host, every index within its head.
+    """That there is one action for each host, every index a whole number within its head.
 
     Raises:
         ValueError: it names the head, what it holds and what was expected.
@@ -120,6 +120,8 @@ def check_actions(actions: FactoredActions[Tensor], slot_config: SlotConfig, num
     for name, size, head in zip(actions._fields, head_sizes(slot_config), actions, strict=True):
         if head.shape != (num_hosts,):
             raise ValueError(f"head {name!r} has shape {tuple(head.shape)}, there are {num_hosts} hosts")
+        if head.is_floating_point() or head.is_complex() or head.dtype is torch.bool:
+            raise ValueError(f"head {name!r} holds {head.dtype}, expected integers")
         if head.min() < 0 or head.max() >= size:
             raise ValueError(f"head {name!r} has {size} choices, got {int(head.min())} to {int(head.max())}")
 

@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
 
 def checked_images(values: Values, name: str) -> Float[Tensor, "sample channel height width"]:
-    """The images as float32, with a channel axis.
+    """The images as float32, with a channel axis; of an array of float32 the same memory.
 
     Args:
         values: [N, H, W] or [N, C, H, W] real numbers.
@@ -52,14 +52,22 @@ def checked_images(values: Values, name: str) -> Float[Tensor, "sample channel h
             "move the channels, as in numpy.moveaxis(x, -1, 1)"
         )
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
-        images = torch.from_numpy(array.astype(np.float32, order="C"))
-    bad = (~images.isfinite()).flatten(1).sum(1)
-    if bad.any():
-        first = int(bad.nonzero()[0, 0])
+        # Of an array that may not be written to torch makes no tensor without a warning.
+        images = torch.from_numpy(array.astype(np.float32, order="C", copy=not array.flags.writeable))
+    if not all_finite(images):
+        finite = np.isfinite(images.numpy())
+        first = int(finite.argmin()) // finite[0].size
         raise ValueError(
-            f"{name} has {int(bad.sum())} values that are NaN or infinite in float32, the first in sample {first}"
+            f"{name} has {finite.size - np.count_nonzero(finite)} values that are NaN or infinite in float32, the "
+            f"first in sample {first}"
         )
     return images[:, None] if len(shape) == 3 else images
+
+
+def all_finite(images: Float[Tensor, "sample *shape"]) -> bool:
+    """Whether no value is NaN or infinite: told by the least and the greatest, as `isfinite` copies its input."""
+    lowest, highest = images.aminmax()  # of which NaN is both
+    return bool(lowest.isfinite() & highest.isfinite())
 
 
 def checked_labels(values: Values, name: str, num_classes: int | None) -> Int[Tensor, " sample"]:

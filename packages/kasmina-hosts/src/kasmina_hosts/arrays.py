@@ -9,13 +9,15 @@ import torch
 from kasmina_hosts.array_checks import (
     Source,
     Values,
+    all_finite,
     check_every_class,
     checked_part,
     checked_sizes,
 )
 from kasmina_hosts.idx import read_idx
 from kasmina_hosts.npz import read_npz
-from kasmina_hosts.tasks import Split, standardised
+from kasmina_hosts.tasks import Split, data_digest, standardised
+from leyline_types import MAX_FILE_BYTES, printable
 
 Pair: TypeAlias = tuple[Values, Values]
 """Images and labels."""
@@ -35,10 +37,14 @@ class ArrayTask:
 
     Raises:
         ValueError: an argument is not as described; the message names it, its value and what was expected.
+
+    Attributes:
+        digest: the `data_digest` of the samples as they were given.
     """
 
     name: str
     num_classes: int
+    digest: str
     train: Split
     validation: Split
     test: Split
@@ -98,6 +104,7 @@ class ArrayTask:
         validation: float = 0.2,
         test: float = 0.2,
         seed: int = 0,
+        max_bytes: int = MAX_FILE_BYTES,
     ) -> "ArrayTask":
         """A task of the arrays x and y of an .npz file, or x_train and y_train as in Keras's mnist.npz.
 
@@ -106,12 +113,15 @@ class ArrayTask:
             name: None takes the file's, without its ending.
             validation, test: fractions to cut off; not looked at for a part that the file has.
             num_classes, seed: as of the class.
+            max_bytes: the largest file, and the most bytes that its arrays of images and labels may have together;
+                what they declare is compared with it before they are read.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: another kind of file, arrays that are missing or pickled, or as of the class.
+            OSError: the file is missing or cannot be read.
+            ValueError: no regular file, another kind of file, a damaged one, one above `max_bytes`, arrays that are
+                missing or pickled, or as of the class.
         """
-        sources = read_npz(path)
+        sources = read_npz(path, max_bytes=max_bytes)
         task = cls.__new__(cls)
         task._fill(
             sources["train"],
@@ -136,6 +146,7 @@ class ArrayTask:
         validation: float = 0.2,
         test: float = 0.2,
         seed: int = 0,
+        max_bytes: int = MAX_FILE_BYTES,
     ) -> "ArrayTask":
         """A task of a pair of IDX files, plain or in gzip, such as MNIST's.
 
@@ -145,20 +156,23 @@ class ArrayTask:
             name: None takes that of the file of images, without its ending.
             validation, test: fractions to cut off; `test` is not looked at if there are files of a test part.
             num_classes, seed: as of the class.
+            max_bytes: the largest that each of the files may be, and the array in it.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: one test file without the other, not an IDX file, a damaged one, or as of the class.
+            OSError: a file is missing or cannot be read.
+            ValueError: one test file without the other, no regular file, not an IDX file, a damaged one, one above
+                `max_bytes`, or as of the class.
         """
         if (test_images is None) != (test_labels is None):
             lone = "test_labels" if test_images is None else "test_images"
             raise ValueError(f"`{lone}` came alone, expected both `test_images` and `test_labels` or neither")
         held_out: Source | float = test
         if test_images is not None and test_labels is not None:
-            held_out = _idx_source(test_images, test_labels)
+            held_out = _idx_source(test_images, test_labels, max_bytes)
         task = cls.__new__(cls)
         named = Path(images).stem if name is None else name
-        task._fill(_idx_source(images, labels), validation, held_out, named, num_classes, seed)
+        source = _idx_source(images, labels, max_bytes)
+        task._fill(source, validation, held_out, named, num_classes, seed)
         return task
 
     def _fill(
@@ -189,6 +203,7 @@ class ArrayTask:
             num_classes = 1 + max(int(part.labels.max()) for part in known.values())
             if num_classes < 2:
                 raise ValueError(f"{train.y_name} has label 0 only, expected at least 2 classes")
+        self.digest = data_digest(list(known.values()), num_classes)
         whole = known["train"]
         sizes = checked_sizes(len(whole.labels), train.x_name, fractions)
         order = torch.from_numpy(np.random.default_rng(seed).permutation(len(whole.labels)))
@@ -196,8 +211,10 @@ class ArrayTask:
         for label, piece in zip(("train", *fractions), pieces, strict=True):
             known[label] = Split(whole.images[piece], whole.labels[piece])
         check_every_class(known["train"].labels, train.y_name, num_classes)
-        splits = standardised(known["train"], known["validation"], known["test"])
-        if not all(part.images.isfinite().all() for part in splits):
+        for label in known.keys() - {"train", *fractions}:  # which may be the caller's own memory
+            known[label] = known[label]._replace(images=known[label].images.clone())
+        splits = standardised(known["train"], known["validation"], known["test"], in_place=True)
+        if not all(all_finite(part.images) for part in splits):
             raise ValueError(
                 f"{train.x_name} has values too large or too far apart to be standardised in float32"
             )
@@ -209,5 +226,6 @@ def _part_or_fraction(part: Pair | float, name: str) -> Source | float:
     return part if isinstance(part, (int, float)) else Source(*part, f"`{name}[0]`", f"`{name}[1]`")
 
 
-def _idx_source(images: str | Path, labels: str | Path) -> Source:
-    return Source(read_idx(images), read_idx(labels), str(images), str(labels))
+def _idx_source(images: str | Path, labels: str | Path, max_bytes: int) -> Source:
+    x, y = (read_idx(path, max_bytes=max_bytes) for path in (images, labels))
+    return Source(x, y, printable(images), printable(labels))

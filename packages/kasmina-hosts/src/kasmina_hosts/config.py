@@ -1,9 +1,12 @@
 """How hosts are built and trained."""
 
 from dataclasses import dataclass
-from math import inf
+from typing import Final
 
 from leyline_types import Topology
+
+MAX_LEARNING_RATE: Final = 1e30
+"""float32, in which hosts are trained, ends at 3.4e38."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,11 @@ class HostConfig:
         for name in ("max_epochs", "width", "patch_size", "batch_size", "validation_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.learning_rate < inf:
-            raise ValueError(f"`learning_rate` must be above 0 and finite, not {self.learning_rate}")
+            if getattr(self, name) >= 2**31:  # what is counted with it is to fit into 64 bits
+                raise ValueError(f"`{name}` must be below 2^31, not {getattr(self, name)}")
+        if not 0 < self.learning_rate <= MAX_LEARNING_RATE:
+            raise ValueError(
+                f"`learning_rate` must be above 0 and at most {MAX_LEARNING_RATE:g}, not {self.learning_rate}"
+            )
         if self.max_seeds < 0:
             raise ValueError(f"`max_seeds` must be at least 0, not {self.max_seeds}")

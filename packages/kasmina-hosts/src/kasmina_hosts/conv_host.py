@@ -47,3 +47,9 @@ def conv_parts(in_channels: int, width: int, num_classes: int) -> list[nn.Module
         ConvStage(width, width, stride=1),
         PooledHead(width, num_classes),
     ]
+
+
+def conv_size(in_channels: int, width: int, num_classes: int) -> int:
+    """Parameters of `conv_parts`, counted without building them: 18W^2 + (9C + 3 + K)W + K."""
+    stages = (9 * in_channels + 1) * width + 2 * (9 * width + 1) * width
+    return stages + (width + 1) * num_classes

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from kasmina_hosts.tasks import Split, standardised
+from kasmina_hosts.tasks import Split, data_digest, standardised
 
 TRAIN_SAMPLES, VALIDATION_SAMPLES = 1152, 322
 DIGITS = 10
@@ -52,6 +52,12 @@ class DigitsTask:
         self.num_classes: Final = len(chosen)
         variant = "" if chosen == tuple(range(DIGITS)) else " classes " + ",".join(map(str, chosen))
         self.name: Final = f"digits{variant}" + (f" noise {label_noise}" if label_noise else "")
+
+
+@cache
+def digits_digest() -> str:
+    """The `data_digest` of all digits, which every `DigitsTask` is made of."""
+    return data_digest(_parts(), DIGITS)
 
 
 @cache

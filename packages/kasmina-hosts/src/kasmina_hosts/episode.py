@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kasmina_hosts.evaluation import Score
 from kasmina_hosts.governor import LossWatch, Snapshot, first_watch, is_finite, take_snapshot
-from kasmina_hosts.lifecycle import Lifecycle
+from kasmina_hosts.lifecycle import ALTERS_HOST, Lifecycle, in_stages
 from kasmina_hosts.measures import (
     HostMeasures,
     SeedMeasures,
@@ -18,8 +18,17 @@ from kasmina_hosts.measures import (
 )
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.observing import LastAction, no_action
-from kasmina_hosts.saving import StateError, check_life, flatten, take, unflatten
-from leyline_types import BlueprintAction
+from kasmina_hosts.saving import StateError, check_names, flatten, take, unflatten
+from kasmina_hosts.state_checks import (
+    check_hosts,
+    check_last,
+    check_life,
+    check_planted,
+    check_rows,
+    check_seeds,
+    check_watch,
+)
+from leyline_types import AlphaAlgorithm, BlueprintAction
 
 
 class DivergedHostError(ArithmeticError):
@@ -93,19 +102,30 @@ def episode_state(episode: Episode) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
-def restore(fresh: Episode, state: Mapping[str, Tensor]) -> Episode:
+def restore(fresh: Episode, state: Mapping[str, Tensor], max_epochs: int) -> Episode:
     """The episode that was saved.
 
     Args:
         fresh: one of the same hosts at its beginning. It is used up.
+        state: what `episode_state` gave.
+        max_epochs: of an episode.
 
     Raises:
-        StateError: something is missing, unknown, or of another shape or dtype.
+        StateError: something is missing, unknown, of another shape or dtype, or cannot be.
     """
     networks = fresh.networks
+    epoch = int(take(state, "epoch", torch.tensor(0)))
+    if not 0 <= epoch <= max_epochs:
+        raise StateError(f"'epoch' of the state is {epoch}, expected 0 to {max_epochs}")
     columns = {name: unflatten(name, getattr(fresh, name), state) for name in _COLUMNS}
     life: Lifecycle = columns["life"]
-    check_life(life, networks.blueprints)
+    planted = take(state, "planted", fresh.planted)
+    check_life(life, networks.blueprints, epoch)
+    check_hosts(columns["hosts"], epoch)
+    check_seeds(columns["seeds"], life, measured_from=1)
+    check_last(columns["last"])
+    check_watch(columns["watch"], epoch)
+    check_planted(planted, life.occupied, epoch)
     for host, slot in life.live.nonzero().tolist():
         networks.make_room(slot, BlueprintAction(int(life.blueprint[host, slot])))
     for name in state:
@@ -115,16 +135,17 @@ def restore(fresh: Episode, state: Mapping[str, Tensor]) -> Episode:
         host_seeds=fresh.host_seeds,
         networks=networks,
         orders=fresh.orders,
-        planted=take(state, "planted", fresh.planted),
+        planted=planted,
         snapshot=Snapshot(
             {name: take(state, f"snapshot.{name}", tensor) for name, tensor in networks.named_tensors()}
         ),
-        epoch=int(take(state, "epoch", torch.tensor(0))),
+        epoch=epoch,
         **columns,
     )
     with torch.no_grad():
         for name, tensor in networks.named_tensors():
             tensor.copy_(take(state, f"networks.{name}", tensor))
+    _check_parameters(restored)
     states = torch.stack([order.get_state() for order in fresh.orders])
     for order, saved in zip(restored.orders, take(state, "orders", states), strict=True):
         try:
@@ -132,10 +153,33 @@ def restore(fresh: Episode, state: Mapping[str, Tensor]) -> Episode:
             order.set_state(saved.clone())
         except RuntimeError as error:
             raise StateError(f"'orders' of the state cannot be read: {error}") from None
-    unknown = state.keys() - episode_state(restored).keys() - {"settings"}
-    if unknown:
-        raise StateError(f"the state holds what this population does not: {', '.join(sorted(unknown))}")
+    check_names(state, episode_state(restored).keys() | {"settings"}, "population")
     return restored
+
+
+def _check_parameters(episode: Episode) -> None:
+    """That what computes in a host is finite, now and in what it would be rolled back to.
+
+    A seed that only learns beside its host may have diverged; it is pruned when that shows.
+
+    Raises:
+        StateError: it is not.
+    """
+    life = episode.life
+    every = torch.ones(len(life.stage), dtype=torch.bool)
+    alters = in_stages(life.stage, ALTERS_HOST)
+    for name, tensor in episode.networks.named_tensors():
+        rows = every
+        if name.startswith("slots."):
+            _, index, kind, *_ = name.split(".")
+            slot = int(index)
+            if kind == "gate":
+                rows = alters[:, slot] & (life.algorithm[:, slot] == AlphaAlgorithm.GATE)
+            else:
+                blueprint = BlueprintAction.from_blueprint_id(kind)
+                rows = alters[:, slot] & (life.blueprint[:, slot] == blueprint)
+        check_rows(f"networks.{name}", tensor.detach(), rows)
+        check_rows(f"snapshot.{name}", episode.snapshot.tensors[name], rows)
 
 
 def _make_room(networks: HostNetworks, name: str) -> None:

@@ -1,12 +1,11 @@
 """Tasks that differ from episode to episode."""
 
 from dataclasses import dataclass, replace
-from math import inf
 from typing import NamedTuple, final
 
 import numpy as np
 
-from kasmina_hosts.config import HostConfig
+from kasmina_hosts.config import MAX_LEARNING_RATE, HostConfig
 from kasmina_hosts.digits import DIGITS, DigitsTask
 
 
@@ -29,7 +28,7 @@ class DigitsFamily:
         class_counts: how many digits a task may have, each 2 to 10.
         widths: channels that the hosts may have, each at least 1.
         label_noises: chances of a training label to be redrawn, each in [0, 1].
-        learning_rates: each above 0 and finite.
+        learning_rates: each above 0 and at most `MAX_LEARNING_RATE`.
 
     Raises:
         ValueError: an empty field, or a value outside its range.
@@ -54,8 +53,8 @@ class DigitsFamily:
             if not 0 <= noise <= 1:
                 raise ValueError(f"`label_noises` must be in [0, 1], not {noise}")
         for rate in self.learning_rates:
-            if not 0 < rate < inf:
-                raise ValueError(f"`learning_rates` must be above 0 and finite, not {rate}")
+            if not 0 < rate <= MAX_LEARNING_RATE:
+                raise ValueError(f"`learning_rates` must be above 0 and at most {MAX_LEARNING_RATE:g}, not {rate}")
 
     def draw(
         self,

@@ -25,7 +25,7 @@ from kasmina_hosts.measures import (
 )
 from kasmina_hosts.observing import LastAction, observe
 from kasmina_hosts.reporting import reports_of
-from kasmina_hosts.saving import StateError, check_arguments
+from kasmina_hosts.saving import StateError, check_arguments, check_mapping, check_names
 from kasmina_hosts.seed_optimizer import GradientTally, check_optimizer
 from kasmina_hosts.seed_planting import SeedPlanting
 from kasmina_hosts.slotted_model import Sample, attach_slots, check_same, find_activations, without_slots
@@ -38,6 +38,8 @@ from leyline_types import (
     SeedStateReport,
     SlotConfig,
     TaskConfig,
+    brief,
+    find_not_finite,
 )
 
 
@@ -166,8 +168,9 @@ class Grower:
             train_accuracy, val_accuracy: percent, 0 to 100.
 
         Raises:
-            ValueError: a value that is not finite or an accuracy outside its range, or an answer of the controller's
-                that is not one action. The network is as before.
+            ValueError: a value that is not finite (or too large for float32) or an accuracy outside its range, here or
+                in what the controller would be shown, or an answer of the controller's that is not one action. The
+                network is as before. An action that is one and not legal is no error: see `GrowthStep`.
             RuntimeError: no optimiser step since the last epoch, a seed without gradients, or more epochs than
                 `max_epochs`. The network is as before.
         """
@@ -179,6 +182,7 @@ class Grower:
         now = self._measure(train, validation)
         observation = self._observe(now, self._planting.sizes())
         if now.epoch == self._task.max_epochs:
+            self._check(observation)
             self._go_on(now)
             return GrowthStep(observation, None, legal=True, took_effect=True)
         actions, memory = self._ask(observation, now.memory)
@@ -230,13 +234,21 @@ class Grower:
         Raises:
             StateError: the state is of a grower with other arguments, or damaged; this one is then as before.
         """
+        check_mapping(state)
+        check_names(state, self.state_dict().keys(), "grower")
         saved = state.get("arguments")
         if not isinstance(saved, dict):
             raise StateError("the state holds no dict 'arguments'")
         check_arguments(saved, self._arguments, "grower")
         growth = restore_growth(state, self._growth, self._task)
+        try:  # without consequence; what its memory may hold only the controller knows, and how it says so
+            self._ask(self._observe(growth, self._planting.sizes()), growth.memory)
+        except Exception as error:
+            raise StateError(
+                f"the controller cannot act on the state: {type(error).__name__}: {brief(str(error))}"
+            ) from error
         with torch.inference_mode(False):
-            self._planting.restore(state, growth.life)
+            self._planting.restore(state, growth.life, growth.epoch)
         self._growth = growth
         self._tally.clear()
 
@@ -302,10 +314,33 @@ class Grower:
                 slot.suppressed = False
 
     def _ask(self, observation: Observation[Tensor], memory: Any) -> tuple[FactoredActions[Tensor], Any]:
-        """One action of the controller, and its new memory."""
-        actions, memory = self._controller.act(observation, memory)
-        check_actions(actions, self.slot_config, 1)
-        return FactoredActions(*(head.cpu() for head in actions)), memory
+        """One action of the controller, and its new memory.
+
+        Raises:
+            ValueError: the observation is not finite, or the answer is not one action and a memory.
+        """
+        self._check(observation)
+        # A pair of actions and memory only if the controller keeps to the annotations.
+        answer: object = self._controller.act(observation, memory)
+        match answer:
+            case (FactoredActions() as heads, memory) if all(isinstance(head, Tensor) for head in heads):
+                found: list[Any] = list(heads)
+                actions: FactoredActions[Tensor] = FactoredActions(*found)
+                check_actions(actions, self.slot_config, 1)
+                return FactoredActions(*(head.cpu().long() for head in actions)), memory
+        raise ValueError(
+            f"the controller must answer FactoredActions of tensors and its memory, not {brief(repr(answer))}"
+        )
+
+    def _check(self, observation: Observation[Tensor]) -> None:
+        """That all that must be finite is: a single network's values are soon looked at one by one.
+
+        Raises:
+            ValueError: it names the slot, the feature and its value.
+        """
+        found = next(find_not_finite(observation, self.slot_config), None)
+        if found is not None:
+            raise ValueError(f"the controller cannot be shown what is not finite: {found}")
 
     def _observe(self, now: Growth, sizes: Int[Tensor, "1 slot"]) -> Observation[Tensor]:
         steps = max(1, round(now.steps * self._task.max_epochs / max(1, now.epoch)))
@@ -322,9 +357,10 @@ class Grower:
 
 
 def _score(loss: float, accuracy: float, kind: str) -> Score:
-    if not math.isfinite(loss):
+    mean = torch.tensor([float(loss)], dtype=torch.float32)  # where large ones become infinite
+    if not mean.isfinite():
         raise ValueError(f"`{kind}_loss` must be finite, not {loss}; has the network diverged?")
-    return Score(torch.tensor([float(loss)]), _percent(accuracy, f"`{kind}_accuracy`"))
+    return Score(mean, _percent(accuracy, f"`{kind}_accuracy`"))
 
 
 def _percent(accuracy: float, what: str) -> Float[Tensor, " 1"]:

@@ -12,8 +12,9 @@ from kasmina_hosts.evaluation import Score
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle
 from kasmina_hosts.measures import HostMeasures, SeedMeasures, first_measures, no_seed_measures
 from kasmina_hosts.observing import LastAction, no_action
-from kasmina_hosts.saving import StateError, check_life, flatten, unflatten
-from leyline_types import TaskConfig
+from kasmina_hosts.saving import StateError, check_names, dense, flatten, unflatten
+from kasmina_hosts.state_checks import check_hosts, check_last, check_life, check_seeds
+from leyline_types import TaskConfig, brief
 
 
 class Growth(NamedTuple):
@@ -62,6 +63,7 @@ def restore_growth(state: Mapping[str, Any], like: Growth, task: TaskConfig) -> 
     """The growth that was saved.
 
     Args:
+        state: what `growth_state` gave, perhaps with more.
         like: one of as many slots, with a memory of the same controller.
         task: what the network is.
 
@@ -69,18 +71,39 @@ def restore_growth(state: Mapping[str, Any], like: Growth, task: TaskConfig) -> 
         StateError: something is missing, of another shape or type, or cannot be.
     """
     for name, kind in (("columns", dict), ("epoch", int), ("steps", int), ("memory", list)):
-        if not isinstance(state.get(name), kind):
+        if not isinstance(state.get(name), kind) or isinstance(state[name], bool):
             raise StateError(f"the state holds no {kind.__name__} {name!r}")
-    columns = {part: unflatten(part, getattr(like, part), state["columns"]) for part in _COLUMNS}
-    leaves, shape = tree_flatten(like.memory)
-    saved = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in state["memory"]]
+    epoch, steps, saved = state["epoch"], state["steps"], state["columns"]
+    # Every epoch has a step; and their number, relative to the epochs, is a column of 64 bits.
+    if not (
+        0 <= epoch <= task.max_epochs and epoch <= steps < 2**63 // task.max_epochs and (epoch or not steps)
+    ):
+        raise StateError(f"the state is of epoch {brief(str(epoch))} and step {brief(str(steps))}")
+    columns = {part: unflatten(part, getattr(like, part), saved) for part in _COLUMNS}
+    check_names(saved, {name for part in _COLUMNS for name, _ in flatten(part, columns[part])}, "grower")
+    life: Lifecycle = columns["life"]
+    check_life(life, built_blueprints(task.topology), epoch)
+    check_hosts(columns["hosts"], epoch)
+    check_seeds(columns["seeds"], life, measured_from=2)  # a seed is planted after an epoch was measured
+    check_last(columns["last"])
+    memory = _restore_memory(state["memory"], like.memory)
+    return Growth(**columns, epoch=epoch, steps=steps, memory=memory)
+
+
+def _restore_memory(saved: list[Any], like: Any) -> Any:
+    """What a controller remembered, where that of `like` is; whether its values can be, only the controller knows."""
+    leaves, shape = tree_flatten(like)
     if [type(leaf) for leaf in saved] != [type(leaf) for leaf in leaves]:
         raise StateError("the state holds what another kind of controller remembered")
-    memory = tree_unflatten(saved, shape)
-    check_life(columns["life"], built_blueprints(task.topology))
-    if not (0 <= state["epoch"] <= task.max_epochs and state["steps"] >= 0):
-        raise StateError(f"the state is of epoch {state['epoch']} and step {state['steps']}")
-    return Growth(**columns, epoch=state["epoch"], steps=state["steps"], memory=memory)
+    restored = []
+    for index, (leaf, expected) in enumerate(zip(saved, leaves, strict=True)):
+        if isinstance(leaf, Tensor):
+            what = f"value {index} of the state's 'memory'"
+            if dense(leaf, what).dtype != expected.dtype:
+                raise StateError(f"{what} is {leaf.dtype}, expected {expected.dtype}")
+            leaf = leaf.detach().to(expected.device, copy=True)
+        restored.append(leaf)
+    return tree_unflatten(restored, shape)
 
 
 _COLUMNS = ("life", "hosts", "seeds", "last")

@@ -80,7 +80,7 @@ def next_measures(last: HostMeasures, epoch: EpochResult, validation: Score) -> 
     """After another epoch."""
     fall = last.validation.loss - validation.loss
     improved = validation.accuracy >= last.best.accuracy + PLATEAU_POINTS
-    squared = epoch.seed_gradient.square()
+    squared = known_norm(epoch.seed_gradient).square()
     return HostMeasures(
         train=epoch.score,
         validation=validation,
@@ -92,8 +92,8 @@ def next_measures(last: HostMeasures, epoch: EpochResult, validation: Score) -> 
         ),
         plateau_epochs=torch.where(improved, 0, last.plateau_epochs + 1),
         stabilized=last.stabilized | (fall < STEADY_FALL * last.validation.loss),
-        grad_norm_host=epoch.host_gradient,
-        grad_norm_seed=torch.where(squared.isnan().all(1), torch.nan, squared.nansum(1).sqrt()),
+        grad_norm_host=known_norm(epoch.host_gradient),
+        grad_norm_seed=known_norm(torch.where(squared.isnan().all(1), torch.nan, squared.nansum(1).sqrt())),
         loss_history=_append(last.loss_history, validation.loss),
         accuracy_history=_append(last.accuracy_history, validation.accuracy),
     )
@@ -126,13 +126,14 @@ def next_seed_measures(
     initial = torch.where(life.age == 1, before, last.initial_accuracy)
     stage = torch.where(life.epochs_in_stage == 1, before, last.stage_accuracy)
     best = torch.where(life.age == 1, now, torch.fmax(last.best_accuracy, now))
-    host_scale = epoch.mean_host_gradient[:, None] / host_size**0.5
-    ratio = epoch.seed_gradient / sizes.clamp(min=1).sqrt() / host_scale
+    host_scale = known_norm(epoch.mean_host_gradient)[:, None] / host_size**0.5
+    seed_gradient = known_norm(epoch.seed_gradient)
+    ratio = seed_gradient / sizes.clamp(min=1).sqrt() / host_scale
     columns = SeedMeasures(
         initial_accuracy=initial,
         stage_accuracy=stage,
         best_accuracy=best,
-        gradient_norm=epoch.seed_gradient,
+        gradient_norm=seed_gradient,
         gradient_ratio=torch.where(ratio.isfinite(), ratio, torch.nan),
         contribution=evaluation.seeds.contribution,
         contribution_velocity=evaluation.seeds.contribution - last.contribution,
@@ -140,6 +141,11 @@ def next_seed_measures(
         boost_received=evaluation.seeds.boost_received,
     )
     return SeedMeasures(*(torch.where(there, column, torch.nan) for column in columns))
+
+
+def known_norm(norm: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Norms of gradients; NaN, unknown, where they are too large for float32, though every gradient may be finite."""
+    return torch.where(norm.isfinite(), norm, torch.nan)
 
 
 def gate_inputs(hosts: HostMeasures, seeds: SeedMeasures) -> GateInputs:

@@ -22,7 +22,7 @@ from kasmina_hosts.measures import gate_inputs, next_measures, next_seed_measure
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.observing import LastAction, observe
 from kasmina_hosts.reporting import reports_of, signals_of
-from kasmina_hosts.saving import StateError
+from kasmina_hosts.saving import StateError, check_mapping, dense, take
 from kasmina_hosts.settings import check_settings, describe, encode
 from kasmina_hosts.tasks import Split, Task, check_task
 from leyline_types import (
@@ -249,24 +249,22 @@ class HostPopulation:
         Raises:
             StateError: the state is of a population with other arguments, or damaged; this one is then as before.
         """
+        check_mapping(state)
         check_settings(state, describe(self._task, self._config, self.rules, self._gates, self._dtype))
-        seeds = state.get("host_seeds")
-        if (
-            seeds is None
-            or seeds.dim() != 1
-            or seeds.dtype != torch.long
-            or not len(seeds)
-            or seeds.min() < 0
-        ):
-            raise StateError("the state has no list of 'host_seeds'")
+        seeds = dense(state.get("host_seeds"), "'host_seeds' of the state")
+        if seeds.dim() != 1 or seeds.dtype != torch.long or not len(seeds) or seeds.min() < 0:
+            raise StateError(
+                f"'host_seeds' of the state is {seeds.dtype} of shape {tuple(seeds.shape)}, expected torch.int64 of "
+                "(hosts,), at least one and none negative"
+            )
+        # Looked at before so many hosts are built: a generator's state is large, so that the file must be too.
+        take(state, "orders", torch.Generator().get_state().expand(len(seeds), -1))
         bare = empty_lifecycle(len(seeds), len(self.slot_config))
         blank = Score(torch.zeros(len(seeds)), torch.zeros(len(seeds)))  # what was measured is in the state
         with torch.inference_mode(False):
             networks = self._fresh_networks(seeds.tolist())
-            restored = restore(begin(seeds.tolist(), networks, bare, blank, blank), state)
-        if not 0 <= restored.epoch <= self._config.max_epochs:
-            raise StateError(f"'epoch' of the state is {restored.epoch}, of {self._config.max_epochs}")
-        self._episode = restored
+            fresh = begin(seeds.tolist(), networks, bare, blank, blank)
+            self._episode = restore(fresh, state, self._config.max_epochs)
 
     @property
     def _present(self) -> Episode:

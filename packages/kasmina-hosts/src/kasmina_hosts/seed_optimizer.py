@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kasmina_hosts.seed_slot import SeedSlot
@@ -78,6 +78,17 @@ IDLE_STEPS = 32
 """Without seeds that compute, gradients are measured at one step of so many: small networks would feel more."""
 
 
+class _Norms(NamedTuple):
+    """Norms of the host's gradients and of each slot's: the last ones, their sums, and how many were added up.
+
+    Only finite ones count: a step with others is one that a `GradScaler` has the optimiser skip, or that overflows.
+    """
+
+    last: Float[Tensor, " part"]
+    total: Float[Tensor, " part"]
+    counted: Int[Tensor, " part"]
+
+
 @final
 class GradientTally:
     """Mean gradient norms over the steps of an epoch, as the optimiser sees the gradients.
@@ -97,29 +108,36 @@ class GradientTally:
 
     def clear(self) -> None:
         """A new epoch begins."""
-        self.steps, self._measured = 0, 0
+        self.steps = 0
         self.learning = [False] * len(self._slots)
-        self._last_host = torch.zeros(())
-        self._host_sum = torch.zeros(())
-        self._seed_sums = [torch.zeros(()) for _ in self._slots]
+        zeros = torch.zeros(1 + len(self._slots), dtype=torch.float32)
+        self._norms = _Norms(torch.full_like(zeros, torch.nan), zeros, zeros.long())
 
     def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Count a step, without waiting for a device. A hook of the optimiser."""
         if self.steps % IDLE_STEPS == 0 or not all(slot.idle for slot in self._slots):
-            self._measured += 1
-            self._last_host = _norm(self._host)
-            self._host_sum = self._host_sum + self._last_host
-            for index, slot in enumerate(self._slots):
-                self._seed_sums[index] = self._seed_sums[index] + _norm(slot.parameters())
-                self.learning[index] |= any(each.grad is not None for each in slot.parameters())
+            device = self._host[0].device
+            parts = [self._host, *(list(slot.parameters()) for slot in self._slots)]
+            norms = torch.stack([_norm(part, device) for part in parts])
+            finite = norms.isfinite()
+            last, total, counted = (each.to(device) for each in self._norms)
+            self._norms = _Norms(
+                torch.where(finite, norms, last), total + torch.where(finite, norms, 0.0), counted + finite
+            )
+            for index, part in enumerate(parts[1:]):
+                self.learning[index] |= any(each.grad is not None for each in part)
         self.steps += 1
 
     def means(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, " slot"]]:
-        """The host's last norm, and the means of the host's and each slot's; on the CPU."""
-        seeds = torch.stack([total.cpu() for total in self._seed_sums])
-        return self._last_host.cpu(), self._host_sum.cpu() / self._measured, seeds / self._measured
+        """The host's last finite norm, and the means of the host's and each slot's; NaN of none. On the CPU."""
+        last, total, counted = (each.cpu() for each in self._norms)
+        means = total / counted
+        return last[0], means[0], means[1:]
 
 
-def _norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+def _norm(parameters: Sequence[nn.Parameter], device: torch.device) -> Float[Tensor, ""]:
+    """L2 norm of all their gradients; 0 of none."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients).detach().float()
+    if not gradients:
+        return torch.zeros((), dtype=torch.float32, device=device)
+    return torch.nn.utils.get_total_norm(gradients).detach().to(device, torch.float32)

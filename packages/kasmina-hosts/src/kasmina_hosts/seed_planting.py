@@ -15,7 +15,8 @@ from kasmina_hosts.seed_optimizer import find_group, join_group, leave
 from kasmina_hosts.seed_slot import SeedSlot
 from kasmina_hosts.slotted_model import CONTAINER
 from kasmina_hosts.stacked import seed_of, seeded_initialisation
-from leyline_types import AlphaAlgorithm, AlphaMode, BlueprintAction, SeedStage
+from kasmina_hosts.state_checks import check_planted
+from leyline_types import AlphaAlgorithm, AlphaMode, BlueprintAction, SeedStage, brief
 
 SEED, GATE = "seed", "gate"
 
@@ -75,28 +76,35 @@ class SeedPlanting:
         """What a network must be given again beside the lifecycle: plain values."""
         return {"planted": self.planted.clone(), "joined": [list(each) for each in self.joined]}
 
-    def restore(self, state: Mapping[str, Any], life: Lifecycle) -> None:
+    def restore(self, state: Mapping[str, Any], life: Lifecycle, epoch: int) -> None:
         """Plant what a saved network held, in the order of its optimiser's parameters; then `follow` its lifecycle.
+
+        Args:
+            state: what `state` gave, perhaps with more.
+            life: the saved lifecycle.
+            epoch: epochs that have passed.
 
         Raises:
             StateError: the state is damaged; nothing has changed then.
         """
         if "planted" not in state or "joined" not in state:
             raise StateError("the state has no 'planted' or no 'joined'")
-        if not isinstance(state["joined"], list) or not all(
-            isinstance(each, list) for each in state["joined"]
-        ):
-            raise StateError(f"'joined' of the state is no list of pairs but {state['joined']!r}")
-        joined = [tuple(each) for each in state["joined"]]
+        found = state["joined"]
+        if not isinstance(found, list) or not all(_is_pair(each) for each in found):
+            raise StateError(f"'joined' of the state is no list of pairs but {brief(repr(found))}")
+        joined = [(slot_id, kind) for slot_id, kind in found]
         slot_ids = list(self._slots)
         expected = [(slot_ids[index], SEED) for index in life.live[0].nonzero()[:, 0].tolist()]
         gated = life.live & (life.algorithm == AlphaAlgorithm.GATE)
         expected += [(slot_ids[index], GATE) for index in gated[0].nonzero()[:, 0].tolist()]
-        if sorted(joined, key=str) != sorted(expected):
-            raise StateError(f"'joined' of the state is {joined}, its lifecycle holds {expected}")
+        if sorted(joined) != sorted(expected):
+            raise StateError(f"'joined' of the state is {brief(str(joined))}, its lifecycle holds {expected}")
         planted = take(state, "planted", self.planted)
+        check_planted(planted, life.occupied[0], epoch)
         for slot_id, kind in list(self.joined):
             self._remove(slot_id, kind)
+        for slot in self._slots.values():
+            slot.frozen = False  # as what is planted next
         self.planted = planted
         for slot_id, kind in joined:
             self._plant(slot_id, kind, BlueprintAction(int(life.blueprint[0, slot_ids.index(slot_id)])))
@@ -140,3 +148,7 @@ class SeedPlanting:
             leave(self._optimizer, list(module.parameters()))
             setattr(self._slots[slot_id], kind, None)
             self.joined.remove((slot_id, kind))
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)

@@ -10,9 +10,12 @@ from torch import Tensor
 
 from kasmina_hosts.config import HostConfig
 from kasmina_hosts.gates import Gates
-from kasmina_hosts.saving import StateError, check_arguments
+from kasmina_hosts.saving import StateError, check_arguments, dense
 from kasmina_hosts.tasks import Split, Task
-from leyline_types import LegalityRules
+from leyline_types import LegalityRules, brief
+
+_MOST_BYTES = 2**16
+"""Far more than settings take as JSON."""
 
 
 def describe(
@@ -44,10 +47,16 @@ def check_settings(state: Mapping[str, Tensor], settings: Mapping[str, str]) -> 
     """
     if "settings" not in state:
         raise StateError("the state has no 'settings'")
+    found = dense(state["settings"], "'settings' of the state")
+    if found.dtype != torch.uint8 or found.dim() != 1 or len(found) > _MOST_BYTES:
+        raise StateError(
+            f"'settings' of the state cannot be read: it is {found.dtype} of shape {tuple(found.shape)}, expected "
+            f"torch.uint8 of at most ({_MOST_BYTES},)"
+        )
     try:
-        saved = json.loads(bytes(state["settings"].tolist()))
-    except (ValueError, TypeError) as error:
-        raise StateError(f"'settings' of the state cannot be read: {error}") from None
+        saved = json.loads(bytes(found.tolist()).decode())
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"'settings' of the state cannot be read: {brief(str(error))}") from None
     if not isinstance(saved, dict):
         raise StateError("'settings' of the state cannot be read: no table")
     check_arguments(saved, settings, "population")

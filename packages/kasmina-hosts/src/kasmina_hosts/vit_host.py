@@ -74,15 +74,33 @@ def vit_parts(
     Raises:
         ValueError: patches of this size do not tile the image.
     """
-    _, height, image_width = image_shape
-    if height % patch_size or image_width % patch_size:
-        raise ValueError(
-            f"patches of {patch_size} x {patch_size} pixels (`patch_size`) do not tile images of "
-            f"{height} x {image_width}"
-        )
+    _check_tiling(image_shape, patch_size)
     return [
         nn.Sequential(PatchEmbedding(image_shape, patch_size, width), EncoderBlock(width)),
         EncoderBlock(width),
         EncoderBlock(width),
         TokenHead(width, num_classes),
     ]
+
+
+def vit_size(image_shape: tuple[int, int, int], patch_size: int, width: int, num_classes: int) -> int:
+    """Parameters of `vit_parts`, counted without building them: 18W^2 + (Cp^2 + T + 25 + K)W + K, of T tokens.
+
+    Raises:
+        ValueError: patches of this size do not tile the image.
+    """
+    _check_tiling(image_shape, patch_size)
+    channels, height, image_width = image_shape
+    tokens = height * image_width // patch_size**2
+    embedding = (channels * patch_size**2 + 1 + tokens) * width
+    block = 6 * width**2 + 8 * width
+    return embedding + 3 * block + (width + 1) * num_classes
+
+
+def _check_tiling(image_shape: tuple[int, int, int], patch_size: int) -> None:
+    _, height, image_width = image_shape
+    if height % patch_size or image_width % patch_size:
+        raise ValueError(
+            f"patches of {patch_size} x {patch_size} pixels (`patch_size`) do not tile images of "
+            f"{height} x {image_width}"
+        )

@@ -1,4 +1,4 @@
-"""What a `Grower` without live seeds adds to a training step of a user's own network."""
+"""What a `Grower` adds to a user's own training: to a step without live seeds, and by its checks to an epoch."""
 
 import statistics
 import time
@@ -13,7 +13,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from kasmina_hosts import DigitsTask, Grower
+from kasmina_hosts.actions import check_actions
 from kasmina_hosts.seed_optimizer import IDLE_STEPS
+from leyline_types import FactoredActions, SlotConfig, find_not_finite
 
 PAIRS, TURNS = 24, 5
 BARE, GROWER = "bare", "with a Grower, no live seeds"
@@ -88,3 +90,54 @@ def test_steps(benchmark: BenchmarkFixture, row: str, column: str) -> None:
         torch=torch.__version__,
     )
     benchmark.pedantic(stepper(row, column), rounds=3)  # type: ignore[no-untyped-call]
+
+
+EPOCH, CHECKS = "an epoch of 32 steps with its Grower", "the Grower's checks alone"
+
+
+@cache
+def medians_of_an_epoch(row: str) -> dict[str, float]:
+    """Seconds of an epoch, its end included, and of what the end looks at in it, in turns."""
+    build, layers = NETWORKS[row]
+    torch.manual_seed(0)
+    model, data, slots = build(), DigitsTask().train, SlotConfig(tuple(layers))
+    images, labels = data.images[:64], data.labels[:64]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    grower = Grower(
+        model,
+        slots=layers,
+        controller=Script([]),
+        optimizer=optimizer,
+        sample=images,
+        max_epochs=PAIRS,
+        num_classes=10,
+    )
+    waits = FactoredActions(*torch.zeros(8, 1, dtype=torch.long))
+    times: dict[str, list[float]] = {EPOCH: [], CHECKS: []}
+    for _ in range(PAIRS):
+        start = time.perf_counter()
+        for _ in range(IDLE_STEPS):
+            optimizer.zero_grad()
+            cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        step = grower.end_epoch(train_loss=1.0, val_loss=1.0, train_accuracy=1.0, val_accuracy=1.0)
+        times[EPOCH].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        found = list(find_not_finite(step.observation, slots))
+        check_actions(waits, slots, 1)
+        times[CHECKS].append(time.perf_counter() - start)
+        assert not found
+    return {column: statistics.median(each) for column, each in times.items()}
+
+
+@pytest.mark.parametrize("column", [EPOCH, CHECKS])
+@pytest.mark.parametrize("row", NETWORKS)
+def test_checks(benchmark: BenchmarkFixture, row: str, column: str) -> None:
+    benchmark.extra_info.update(
+        table="The checks of a Grower, batch of 64 digits",
+        row=row,
+        column=column,
+        paired_s=medians_of_an_epoch(row)[column],
+        torch=torch.__version__,
+    )
+    benchmark.pedantic(stepper(row, GROWER), rounds=1)  # type: ignore[no-untyped-call]

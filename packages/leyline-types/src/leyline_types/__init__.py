@@ -22,7 +22,14 @@ from leyline_types.columns import (
 )
 from leyline_types.contracts import CONTRACTS_VERSION, action_space_hash
 from leyline_types.controller import Controller
-from leyline_types.files import MAX_FILE_BYTES, FileRefusedError, open_file, printable, read_file
+from leyline_types.files import MAX_FILE_BYTES, FileRefusedError, brief, open_file, printable, read_file
+from leyline_types.finite import (
+    DIVISOR_COLUMNS,
+    OPTIONAL_COLUMNS,
+    NotFinite,
+    find_not_finite,
+    place_in_words,
+)
 from leyline_types.heads import (
     ACTION_HEADS,
     HEAD_NAMES,
@@ -58,12 +65,14 @@ __all__ = [
     "ACTION_HEADS",
     "CONTRACTS_VERSION",
     "DEVELOPING_STAGES",
+    "DIVISOR_COLUMNS",
     "FIELDS",
     "HEAD_NAMES",
     "HEAD_RELEVANCE",
     "HISTORY_LENGTH",
     "MAX_FILE_BYTES",
     "MIN_PRUNE_AGE",
+    "OPTIONAL_COLUMNS",
     "OPTIONAL_INTEGER_COLUMNS",
     "OP_RULES",
     "RETIRED_STAGES",
@@ -90,6 +99,7 @@ __all__ = [
     "LegalityRules",
     "LifecycleOp",
     "MaskSeedInfo",
+    "NotFinite",
     "Observation",
     "ObservationSchema",
     "OpRule",
@@ -108,13 +118,16 @@ __all__ = [
     "TrainingMetrics",
     "TrainingSignals",
     "action_space_hash",
+    "brief",
     "can_transition",
     "check_slot_id",
+    "find_not_finite",
     "germinable_blueprints",
     "head_sizes",
     "observation_schema",
     "open_file",
     "parse_stage",
+    "place_in_words",
     "printable",
     "read_file",
 ]

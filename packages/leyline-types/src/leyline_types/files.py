@@ -4,7 +4,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final
+from io import BufferedReader
+from typing import Final
 
 MAX_FILE_BYTES: Final = 2 * 2**30
 """The default limit on a file and on what it inflates to, bytes (2 GiB)."""
@@ -23,7 +24,7 @@ class FileRefusedError(ValueError):
 
 
 @contextmanager
-def open_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> Iterator[BinaryIO]:
+def open_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> Iterator[BufferedReader]:
     """Open a regular file for reading; its kind and its size are looked at before a byte is read.
 
     >>> import tempfile, pathlib
@@ -84,6 +85,22 @@ def printable(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path)
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def brief(text: str, *, letters: int = 200) -> str:
+    r"""What a message can quote of a text from elsewhere: one printable line, cut where it is endless.
+
+    >>> brief("a\n b\0")
+    'a b\\x00'
+    >>> brief("abcdef", letters=3)
+    'abc ... (6 characters)'
+
+    Args:
+        text: anything.
+        letters: so many of it are quoted.
+    """
+    line = " ".join(text.split())
+    return printable(line if len(line) <= letters else f"{line[:letters]} ... ({len(line)} characters)")
 
 
 def _escaped(letter: str) -> str:

@@ -15,7 +15,7 @@ from simic_training.evaluation.run import evaluate_run
 from simic_training.evaluation.schedules import Schedule, ScheduleController
 from simic_training.evaluation.sweep import sweep
 from simic_training.growth.config import GrowthConfig
-from simic_training.growth.draws import HostGroup, draw_groups
+from simic_training.growth.draws import HostGroup, OtherDataError, draw_groups
 from simic_training.growth.reward import RewardTerms, growth_reward
 from simic_training.growth.world import GrowthWorld
 from simic_training.ppo.collect import Carry, collect, first_carry
@@ -28,15 +28,18 @@ from simic_training.ppo.trajectory import Trajectory, Transitions
 from simic_training.ppo.update import UpdateStats, make_optimizer, update_policy
 from simic_training.report.page import write_report
 from simic_training.runs.config import TrainConfig
+from simic_training.runs.divergence import DivergedRunError
 from simic_training.runs.folder import RunFolder, RunFolderError
 from simic_training.runs.interrupts import Interrupted, InterruptGuard
 from simic_training.runs.presets import preset
 from simic_training.runs.rollout import Rollout, roll_out
+from simic_training.runs.size import TooLargeError
 from simic_training.runs.training import Progress, train
 
 __all__ = [
     "Advantages",
     "Carry",
+    "DivergedRunError",
     "Engine",
     "EngineError",
     "EnvStep",
@@ -55,6 +58,7 @@ __all__ = [
     "Interrupted",
     "LocalEngine",
     "NonFiniteLossError",
+    "OtherDataError",
     "PPOConfig",
     "PPOLoss",
     "Progress",
@@ -67,6 +71,7 @@ __all__ = [
     "Schedule",
     "ScheduleController",
     "Seen",
+    "TooLargeError",
     "TrainConfig",
     "Trajectory",
     "Transitions",

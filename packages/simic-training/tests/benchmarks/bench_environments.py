@@ -1,6 +1,14 @@
-"""One environment step of E hosts of ten classes: the hosts alone, then with all that a policy needs around them."""
+"""One environment step of E hosts of ten classes: the hosts alone, then with all that a policy needs around them.
 
-from collections.abc import Callable
+And what the checks of observations and masks cost: a step with and without them, in turns, and the checks alone.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -9,12 +17,13 @@ from torch import Tensor
 
 from kasmina_hosts import DigitsFamily, HostConfig
 from leyline_types import FactoredActions
+from simic_training.envs import hosts as hosts_module
 from simic_training.envs.vector import GrowthVectorEnv
 from simic_training.growth.config import GrowthConfig
 from simic_training.growth.draws import draw_groups
 from simic_training.growth.world import GrowthWorld
-from tamiyo_features import extract_features
-from tamiyo_masks import action_masks
+from tamiyo_features import check_finite_features, check_observation, extract_features
+from tamiyo_masks import action_masks, check_masks
 from tamiyo_policies import (
     PolicyConfig,
     RandomController,
@@ -91,3 +100,66 @@ def test_environment_step(benchmark: BenchmarkFixture, hosts: int, column: str) 
     benchmark.pedantic(  # type: ignore[no-untyped-call]
         step, setup=lambda: ((next(upcoming),), {}), rounds=ROUNDS, warmup_rounds=1
     )
+
+
+UNCHECKED, CHECKED, CHECKS = "without checks", "GrowthVectorEnv", "its checks alone"
+CHECK_NAMES = ("check_observation", "check_masks", "check_finite_features")
+TURNS = 24
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Environments look at nothing in the block."""
+    with ExitStack() as stack:
+        for name in CHECK_NAMES:
+            stack.enter_context(patch.object(hosts_module, name, new=lambda *_: None))
+        yield
+
+
+def checks_of(hosts: int) -> Callable[[], None]:
+    """What every step looks at, in a state with seeds in it."""
+    world = GrowthWorld(rent_rate=CONFIG.rent_rate)
+    observation, slots = world.reset(draw_groups(CONFIG, hosts, 0)), world.slot_config
+    observation = world.step(RandomController(slots).act(observation, 0)[0]).observation
+    masks, features = action_masks(observation, slots, world.rules), extract_features(observation, slots)
+
+    def checks() -> None:
+        check_observation(observation, slots)
+        check_masks(masks)
+        check_finite_features(features, slots)
+
+    return checks
+
+
+@cache
+def alternating_medians(hosts: int) -> dict[str, float]:
+    """Seconds of a step with and without checks, of equal hosts in turns, and of the checks by themselves."""
+    times: dict[str, list[float]] = {UNCHECKED: [], CHECKED: [], CHECKS: []}
+    envs = {name: gymnasium_env(hosts) for name in (UNCHECKED, CHECKED)}
+    chance, checks = RandomController(envs[CHECKED][0].slot_config), checks_of(hosts)
+    for turn in range(TURNS):
+        world = envs[CHECKED][0]._hosts._world
+        actions = chance.act(world.observe(), turn)[0]
+        for name in sorted(envs, reverse=turn % 2 == 0):
+            with unchecked() if name == UNCHECKED else nullcontext():
+                start = time.perf_counter()
+                envs[name][1](actions)
+                times[name].append(time.perf_counter() - start)
+        for _ in range(20):
+            start = time.perf_counter()
+            checks()
+            times[CHECKS].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+@pytest.mark.parametrize("column", [UNCHECKED, CHECKED, CHECKS])
+@pytest.mark.parametrize("hosts", [1, 64])
+def test_checks(benchmark: BenchmarkFixture, hosts: int, column: str) -> None:
+    benchmark.extra_info.update(
+        table="A step of E hosts at once, with and without its checks",
+        row=f"E = {hosts}",
+        column=column,
+        paired_s=alternating_medians(hosts)[column],
+        torch=torch.__version__,
+    )
+    benchmark.pedantic(checks_of(hosts), rounds=5)  # type: ignore[no-untyped-call]

@@ -5,11 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from processes import PATIENCE
 from run_traces import lasting
 
 from simic_training.command.main import main
@@ -61,19 +60,15 @@ def start(*words: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait for something that the process will do."""
-    deadline = time.monotonic() + 120
-    while not true():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def output(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What the process printed to stdout and stderr, once it has ended."""
+    return process.communicate(timeout=PATIENCE)
 
 
 def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[str, str]:
     """Signal the process, and give what it printed to stdout and stderr."""
     process.send_signal(signum)
-    return process.communicate(timeout=60)
+    return output(process)
 
 
 def end_as_a_terminal_does(process: subprocess.Popen[str], signum: signal.Signals) -> str:
@@ -81,7 +76,7 @@ def end_as_a_terminal_does(process: subprocess.Popen[str], signum: signal.Signal
     if signum is not signal.SIGINT:
         return end(process, signum)[1]
     os.killpg(process.pid, signum)
-    return process.communicate(timeout=60)[1]
+    return output(process)[1]
 
 
 def traces(folder: Path) -> dict[str, Any]:

@@ -24,15 +24,15 @@ WELL = Node("well", 16, "")
 def test_what_a_cluster_lacks(monkeypatch: pytest.MonkeyPatch, nodes: list[Node], advice: str) -> None:
     monkeypatch.setattr(checks, "RayEngine", Joined)
     monkeypatch.setattr(checks, "nodes", lambda: nodes)
-    check = checks.engine(True, "head:6379")
+    check = checks.engine(True, "head:6379", 9.0)
     assert (check.advice, check.needed) == (advice, True)
     cores = sum(node.cores for node in nodes)
     assert check.found == f"ray: head:6379, nodes {len(nodes)}, cores {cores}"
 
 
 class Joined:
-    def __init__(self, address: str) -> None:
-        assert address == "head:6379"
+    def __init__(self, address: str, *, start_timeout: float) -> None:
+        assert (address, start_timeout) == ("head:6379", 9.0)
 
     def close(self) -> None:
         pass

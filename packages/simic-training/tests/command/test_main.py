@@ -77,7 +77,7 @@ def test_words_that_are_no_command(
             ["train", "--config", "nowhere.toml"],
             "settings file nowhere.toml cannot be read: No such file or directory",
         ),
-        (["train", "--config", "."], "settings file . cannot be read: Is a directory"),
+        (["train", "--config", "."], "settings file cannot be read: . is a folder, expected a regular file"),
         (
             ["train", "--config", "wrong.toml"],
             "wrong.toml, line 2: unknown key `env.widht`; the nearest is `env.",

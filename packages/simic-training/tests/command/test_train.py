@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import end, start, tiny, traces, train, wait_until
+from commands import end, output, start, tiny, traces, train
+from processes import wait_until
 
 from simic_training.command.main import main
 from simic_training.command.new_folder import create_plain, new_folder
@@ -93,7 +94,7 @@ def test_a_process_writes_in_its_run_folder_only(tmp_path: Path) -> None:
         "TMPDIR": str(temporary),
     }
     process = start("train", *tiny(2), cwd=here, env=environment)
-    out, err = process.communicate(timeout=240)
+    out, err = output(process)
     assert (process.returncode, err) == (0, ""), out
     assert [path.name for path in here.iterdir()] == ["runs"]
     (run,) = (here / "runs").iterdir()
@@ -127,7 +128,7 @@ def test_sigterm_ends_a_run_that_goes_on_as_if_nothing_had_happened(
     folder = tmp_path / "run"
     process = start("train", "--run", str(folder), *tiny(EPISODES))
     run = RunFolder(folder)
-    wait_until(lambda: run.whole_lines() >= 3, process)
+    wait_until("three updates are done", lambda: run.whole_lines() >= 3, process)
     process.send_signal(signal.SIGSTOP)
 
     capsys.readouterr()  # a second process is refused
@@ -159,7 +160,7 @@ def test_sigterm_ends_a_run_that_goes_on_as_if_nothing_had_happened(
 def test_ctrl_c_ends_a_run(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     process = start("train", "--run", str(run.path), *tiny(4000))
-    wait_until(lambda: run.whole_lines() >= 1, process)
+    wait_until("an update is done", lambda: run.whole_lines() >= 1, process)
     out, err = end(process, signal.SIGINT)
     assert (process.returncode, err) == (130, "tamiyo: ended by SIGINT\n")
     assert "goes on" in out

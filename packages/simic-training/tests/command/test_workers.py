@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import APART, end_as_a_terminal_does, start, tiny, traces, train, wait_until
-from processes import descendants, is_alive, wait_for
+from commands import APART, end_as_a_terminal_does, output, start, tiny, traces, train
+from processes import descendants, is_alive, wait_until
 
 from simic_training.command import engines
 from simic_training.command.main import main
@@ -54,7 +54,7 @@ def test_where_workers_cannot_be_started(tmp_path: Path) -> None:
     here.mkdir()
     far.mkdir()
     process = start("train", *tiny(2), "--workers", "2", cwd=here, env={**os.environ, "TMPDIR": str(far)})
-    _, err = process.communicate(timeout=120)
+    _, err = output(process)
     said = f"tamiyo: worker processes cannot be started: AF_UNIX path too long (sockets are put into {far})\n"
     assert (process.returncode, err) == (2, said)
     assert list(here.iterdir()) == []
@@ -88,14 +88,18 @@ def test_no_worker_outlives_the_command(
     process = start(
         "train", "--run", str(run.path), *tiny(4000), *APART, "--workers", "2", start_new_session=True
     )
-    wait_until(lambda: run.whole_lines() >= updates and len(descendants(process.pid)) >= least, process)
+    wait_until(
+        f"it has done {updates} updates and has {least} processes",
+        lambda: run.whole_lines() >= updates and len(descendants(process.pid)) >= least,
+        process,
+    )
     workers = descendants(process.pid)
     err = end_as_a_terminal_does(process, signum)
     if signum is signal.SIGKILL:
         assert process.returncode == -signum
     else:
         assert (process.returncode, err) == (128 + signum, f"tamiyo: ended by {signum.name}\n")
-    wait_for(lambda: not any(map(is_alive, workers)))
+    wait_until("the workers are dead", lambda: not any(map(is_alive, workers)))
 
 
 def test_what_fails_is_told_with_a_command_that_does_it_alone(

@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
+from processes import PATIENCE, wait_until
 
 from simic_training.engines.unit import Done, Engine, OnDone, Unit, Work
 
@@ -24,13 +26,20 @@ def do(
     return engine.start(work, shared, units).results(on_done)
 
 
-def answer(shared: bytes, number: int, seconds: float = 0.0) -> bytes:
-    time.sleep(seconds)
+def answer(shared: bytes, number: int) -> bytes:
     return shared + str(number).encode()
 
 
-def slowly(shared: bytes) -> bytes:
-    time.sleep(2.0)
+def answer_when(shared: bytes, number: int, notes: Path, count: int) -> bytes:
+    """Answers once there are so many notes."""
+    wait_until(f"there are {count} notes", lambda: len(list(notes.iterdir())) >= count)
+    return answer(shared, number)
+
+
+def hold(shared: bytes, note: Path, go: Path) -> bytes:
+    """Leaves a note, and takes its time until there is something at the other path."""
+    note.touch()
+    wait_until(f"{go} is there", go.exists)
     return shared
 
 
@@ -38,11 +47,18 @@ def who(shared: bytes) -> bytes:
     return str(os.getpid()).encode()
 
 
-def where(shared: bytes, seconds: float) -> bytes:
-    """The node of a Ray cluster."""
+def meet(shared: bytes, notes: Path, number: int, all_of: int) -> bytes:
+    """Who it is, once so many do this at the same time."""
+    (notes / str(number)).touch()
+    answer_when(shared, number, notes, all_of)
+    return who(shared)
+
+
+def where(shared: bytes, notes: Path, number: int, all_of: int) -> bytes:
+    """The node of a Ray cluster, once so many do this at the same time."""
     import ray
 
-    time.sleep(seconds)
+    meet(shared, notes, number, all_of)
     return str(ray.get_runtime_context().get_node_id()).encode()
 
 
@@ -78,10 +94,10 @@ class AwkwardError(Exception):
 
 
 def at_work(shared: bytes, notes: Path, patient: int) -> bytes:
-    """Says who it is, and takes its time; so many times at most."""
+    """Says who it is, and waits to be killed; so many times at most."""
     if len(list(notes.iterdir())) < patient:
         (notes / str(os.getpid())).touch()
-        time.sleep(60)
+        time.sleep(PATIENCE)
     return b"late"
 
 
@@ -89,9 +105,17 @@ def send_much(shared: bytes, notes: Path) -> bytes:
     """More than a pipe holds; the first time the process dies while it is sent."""
     if not notes.exists():
         notes.touch()
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        time.sleep(0.005)
+        vars(Connection)["_send"].__defaults__ = (write_and_die,)
     return bytes(50_000_000)
+
+
+def write_and_die(descriptor: int, content: Any) -> int:
+    """As `os.write`, but of much only the beginning is written."""
+    if len(content) < 1000:
+        return os.write(descriptor, content)
+    os.write(descriptor, content[:1000])
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
 
 
 def at_work_or_stumble(shared: bytes, notes: Path, what: int | list[str]) -> bytes:

@@ -7,7 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from odd_jobs import answer, do, stumble, tell_nobody, threads, who
+from odd_jobs import answer, answer_when, do, hold, meet, stumble, tell_nobody, threads, who
+from processes import wait_until
 
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
@@ -16,25 +17,31 @@ from simic_training.engines.ray_engine import RayEngine
 from simic_training.engines.unit import Done, Engine, Unit
 
 
-@pytest.fixture(scope="module", params=["local", "ray"])
-def workers(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Two workers."""
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.cluster)])
+def workers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Two workers, which have started."""
     made = (
         LocalEngine(2) if request.param == "local" else RayEngine(request.getfixturevalue("cluster").address)
     )
     with closing(made) as engine:
-        while len(set(do(engine, who, b"", [Unit("", ())] * 4))) < 2:
-            do(engine, answer, b"", [Unit("", (0, 0.1))] * 2)
+        notes = tmp_path_factory.mktemp("notes")
+        do(engine, meet, b"", [Unit("", (notes, number, 2)) for number in range(2)])
         yield engine
 
 
-def test_results_come_in_the_order_of_the_units(workers: Engine) -> None:
+def test_results_come_in_the_order_of_the_units(workers: Engine, tmp_path: Path) -> None:
+    """The first unit is done when five others have been told of."""
     done: list[Done] = []
-    units = [Unit(f"unit {number}", (number, 1.5 if number == 0 else 0.0)) for number in range(6)]
-    assert do(workers, answer, b"n", units, done.append) == [f"n{number}".encode() for number in range(6)]
+
+    def note(each: Done) -> None:
+        done.append(each)
+        (tmp_path / each.unit).touch()
+
+    units = [Unit(f"unit {number}", (number, tmp_path, 0 if number else 5)) for number in range(6)]
+    assert do(workers, answer_when, b"n", units, note) == [f"n{number}".encode() for number in range(6)]
     assert sorted(each.unit for each in done) == [unit.name for unit in units]
-    assert done[0].unit != "unit 0"
-    assert next(each for each in done if each.unit == "unit 0").seconds >= 1.5
+    assert done[-1].unit == "unit 0"
+    assert all(each.seconds > 0.0 for each in done)
     assert all(each.faults == 0 for each in done)
 
 
@@ -46,10 +53,12 @@ def test_without_workers_units_are_done_one_after_the_other() -> None:
     assert do(HereEngine(), who, b"", [Unit("", ())]) == [str(os.getpid()).encode()]
 
 
-def test_batches_are_done_side_by_side(workers: Engine) -> None:
-    first = workers.start(answer, b"a", [Unit("", (1, 0.5))])
-    second = workers.start(answer, b"b", [Unit("", (2, 0.0)), Unit("", (3, 0.0))])
+def test_batches_are_done_side_by_side(workers: Engine, tmp_path: Path) -> None:
+    """The first is done when the results of the second have been taken."""
+    first = workers.start(answer_when, b"a", [Unit("", (1, tmp_path, 1))])
+    second = workers.start(answer, b"b", [Unit("", (2,)), Unit("", (3,))])
     assert second.results(tell_nobody) == [b"b2", b"b3"]
+    (tmp_path / "go").touch()
     assert first.results(tell_nobody) == [b"a1"]
 
 
@@ -99,12 +108,17 @@ def test_an_error_in_this_process_ends_at_once(tmp_path: Path) -> None:
 
 def test_what_nobody_asks_for_any_more_is_let_go(workers: Engine, tmp_path: Path) -> None:
     """Two units keep both workers busy; four wait."""
-    first = workers.start(answer, b"", [Unit("", (0, 1.0))] * 2)
-    waiting = workers.start(stumble, b"", [Unit("", (tmp_path / str(number), [])) for number in range(4)])
+    notes, waited_for, go = tmp_path / "busy", tmp_path / "done", tmp_path / "go"
+    notes.mkdir()
+    waited_for.mkdir()
+    busy = workers.start(hold, b"", [Unit("", (notes / str(number), go)) for number in range(2)])
+    wait_until("both workers are busy", lambda: len(list(notes.iterdir())) == 2)
+    waiting = workers.start(stumble, b"", [Unit("", (waited_for / str(number), [])) for number in range(4)])
     waiting.drop()
-    first.results(tell_nobody)
-    do(workers, answer, b"", [Unit("", (0, 0.2))] * 4)
-    assert list(tmp_path.iterdir()) == []
+    go.touch()
+    busy.results(tell_nobody)
+    do(workers, answer, b"", [Unit("", (0,))] * 4)
+    assert list(waited_for.iterdir()) == []
 
 
 def test_what_is_let_go_here_is_not_done(tmp_path: Path) -> None:

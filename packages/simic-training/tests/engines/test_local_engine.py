@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_jobs import answer, at_work, do, imported, send_much, stumble, who
-from processes import is_alive, wait_for
+from odd_jobs import answer, at_work, do, imported, meet, send_much, stumble, tell_nobody, who
+from processes import is_alive, wait_until
 
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.local import LocalEngine, cores
@@ -22,11 +22,16 @@ from simic_training.engines.unit import Done, EngineError, Unit
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[LocalEngine]:
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
     with closing(LocalEngine(2)) as engine:
-        while len(engine.pids) < 2:
-            do(engine, answer, b"", [Unit("", (0, 0.1))] * 2)
+        all_at_once(engine, 2, tmp_path_factory.mktemp("notes"))
         yield engine
+
+
+def all_at_once(engine: LocalEngine, units: int, notes: Path) -> set[int]:
+    """The workers that so many units need, each of which waits for the others."""
+    jobs = [Unit("", (notes, number, units)) for number in range(units)]
+    return {int(pid) for pid in do(engine, meet, b"", jobs)}
 
 
 def test_workers_stay(two: LocalEngine) -> None:
@@ -65,7 +70,7 @@ def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
 
 
 def kill_when_busy(notes: Path) -> None:
-    wait_for(lambda: any(notes.iterdir()))
+    wait_until("the worker is at work", lambda: any(notes.iterdir()))
     os.kill(int(next(notes.iterdir()).name), signal.SIGKILL)
 
 
@@ -112,7 +117,7 @@ def test_what_lies_in_the_working_folder_is_not_run(tmp_path: Path) -> None:
     script = Path(__file__).with_name("orphan_maker.py")
     with subprocess.Popen([sys.executable, str(script), "notes"], cwd=tmp_path) as driver:
         (tmp_path / "notes").mkdir()
-        wait_for(lambda: len(list((tmp_path / "notes").iterdir())) == 2)
+        wait_until("both workers are at work", lambda: len(list((tmp_path / "notes").iterdir())) == 2)
         driver.kill()
     assert not (tmp_path / "executed").exists()
 
@@ -124,35 +129,48 @@ def test_closing_ends_what_is_being_done(tmp_path: Path) -> None:
         do(engine, at_work, b"", [Unit("", (tmp_path, 9))] * 3)
     pids = [int(path.name) for path in tmp_path.iterdir()]
     assert len(pids) == 2
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_until("the workers are dead", lambda: not any(map(is_alive, pids)))
+
+
+def test_nothing_is_told_of_once_it_is_closed(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """Not even of an error that is on its way when it is closed: what is said last is why the engine is."""
+    engine = LocalEngine(1)
+    batch = engine.start(stumble, b"", [Unit("late", (tmp_path / "notes", ["no luck"] * 99))])
+    with engine._telling:  # where a worker's thread stands when it has met an error, and others go on first
+        wait_until("the unit has failed", lambda: (tmp_path / "notes").exists())
+        engine._closed.set()
+    with pytest.raises(CancelledError):
+        batch.results(tell_nobody)
+    engine.close()
+    assert "late is begun again" not in caplog.text
 
 
 def close_when_busy(engine: LocalEngine, notes: Path) -> None:
-    wait_for(lambda: len(list(notes.iterdir())) == 2)
+    wait_until("both workers are at work", lambda: len(list(notes.iterdir())) == 2)
     engine.close()
 
 
 def test_workers_die_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = Path(__file__).with_name("orphan_maker.py")
     with subprocess.Popen([sys.executable, str(script), str(tmp_path)]) as driver:
-        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        wait_until("both workers are at work", lambda: len(list(tmp_path.iterdir())) == 2)
         driver.kill()
     pids = [int(path.name) for path in tmp_path.iterdir()]
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_until("the workers are dead", lambda: not any(map(is_alive, pids)))
 
 
-def test_no_more_workers_start_than_there_are_units() -> None:
+def test_no_more_workers_start_than_there_are_units(tmp_path: Path) -> None:
     with closing(LocalEngine(8)) as engine:
-        for _ in range(3):
-            do(engine, answer, b"", [Unit("", (0, 0.1))] * 2)
+        for number in range(3):
+            (tmp_path / str(number)).mkdir()
+            all_at_once(engine, 2, tmp_path / str(number))
         assert len(engine.pids) == 2
 
 
-def test_as_many_workers_as_cores_unless_told() -> None:
+def test_as_many_workers_as_cores_unless_told(tmp_path: Path) -> None:
     with closing(LocalEngine()) as engine:
-        while len(engine.pids) < cores():
-            do(engine, answer, b"", [Unit("", (0, 0.1))] * cores())
-        do(engine, answer, b"", [Unit("", (0, 0.1))] * 3 * cores())
+        assert all_at_once(engine, cores(), tmp_path) == set(engine.pids)
+        do(engine, answer, b"", [Unit("", (0,))] * 3 * cores())
         assert len(engine.pids) == cores() >= 1
     with pytest.raises(ValueError, match="`workers` must be at least 1, not 0"):
         LocalEngine(0)

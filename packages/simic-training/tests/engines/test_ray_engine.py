@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from odd_jobs import answer, at_work, at_work_or_stumble, do, slowly, where
-from processes import descendants, is_alive, wait_for
+from odd_jobs import answer, at_work, at_work_or_stumble, do, hold, meet, where
+from processes import PATIENCE, command_line, descendants, is_alive, wait_until
 from ray_cluster import add_node
 from run_settings import TINY
 from run_traces import lasting
@@ -33,21 +34,27 @@ from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.training import train
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
 def engine(cluster: Any) -> Iterator[RayEngine]:
     with closing(RayEngine(cluster.address)) as engine:
-        do(engine, answer, b"", [Unit("", (0, 2.0))] * 2)  # both nodes have a worker then
         yield engine
 
 
-def test_workers_are_on_several_nodes(engine: RayEngine) -> None:
-    assert len(set(do(engine, where, b"", [Unit("", (0.5,))] * 4))) == 2
+def both_at_once(notes: Path) -> list[Unit]:
+    """Two units of `meet` or `where`, each of which waits for the other."""
+    notes.mkdir()
+    return [Unit("", (notes, number, 2)) for number in range(2)]
+
+
+def test_workers_are_on_several_nodes(engine: RayEngine, tmp_path: Path) -> None:
+    assert len(set(do(engine, where, b"", both_at_once(tmp_path / "notes")))) == 2
 
 
 def test_what_units_share_is_in_the_store_of_each_node_once(
-    engine: RayEngine, monkeypatch: pytest.MonkeyPatch
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put, references = ray.put, []
 
@@ -57,7 +64,8 @@ def test_what_units_share_is_in_the_store_of_each_node_once(
 
     monkeypatch.setattr(ray, "put", noting)
     weights = bytes(300_000)
-    nodes = set(do(engine, where, weights, [Unit("", (0.5,))] * 6))
+    nodes = set(do(engine, where, weights, both_at_once(tmp_path / "notes")))
+    assert len(nodes) == 2
     assert len(references) == 1
     (found,) = ray.experimental.get_object_locations(references).values()
     assert 300_000 <= found["object_size"] < 301_000
@@ -67,27 +75,27 @@ def test_what_units_share_is_in_the_store_of_each_node_once(
 
 
 def test_what_is_left_of_a_batch_that_failed_is_let_go(engine: RayEngine, tmp_path: Path) -> None:
-    """One of the units would take a minute."""
+    """One of the units would never end."""
     units = [Unit("", (tmp_path, 1)), Unit("bad", (tmp_path / "notes", ["no luck"] * 3))]
     with pytest.raises(UnitFailedError, match="bad failed 3 times"):
         do(engine, at_work_or_stumble, b"", units)
-    assert do(engine, answer, b"", [Unit("", (1, 0.5))] * 2) == [b"1"] * 2  # on both nodes again
+    assert len(set(do(engine, meet, b"", both_at_once(tmp_path / "both")))) == 2  # on both nodes again
 
 
 def test_a_node_that_is_killed_is_done_without(cluster: Any, engine: RayEngine, tmp_path: Path) -> None:
     """Three nodes are at work when one is killed; the other two do its unit too."""
     victim = add_node(cluster)
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(PATIENCE)
     units = [Unit(f"unit {number}", (tmp_path / str(number), 1)) for number in range(3)]
     for _, (notes, _) in units:
         notes.mkdir()
     done: list[Done] = []
 
     def strike() -> None:
-        wait_for(lambda: all(any(notes.iterdir()) for _, (notes, _) in units))
+        wait_until("all units are begun", lambda: all(any(notes.iterdir()) for _, (notes, _) in units))
         workers = descendants(os.getpid())
         cluster.remove_node(victim, allow_graceful=False)
-        for _, (notes, _) in units:  # what the others do would take a minute
+        for _, (notes, _) in units:  # what the others do would never end
             pid = int(next(notes.iterdir()).name)
             if pid in workers and is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
@@ -133,10 +141,7 @@ def test_a_run_whose_workers_are_killed_at_random_is_the_same_run(engine: RayEng
 
 def is_worker(pid: int) -> bool:
     """Whether it is a process in which Ray does a task."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().startswith("ray::update")
-    except OSError:
-        return False
+    return command_line(pid).startswith("ray::update")
 
 
 def test_what_a_node_does_not_have_is_told(engine: RayEngine) -> None:
@@ -212,7 +217,7 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_node_is_asked_whether_it_can_do_units(
-    engine: RayEngine, monkeypatch: pytest.MonkeyPatch
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [(node.cores, node.fault) for node in ray_nodes.nodes()] == [(0, ""), (1, ""), (1, "")]
     assert {node.name for node in ray_nodes.nodes()} == {os.uname().nodename}
@@ -221,21 +226,31 @@ def test_every_node_is_asked_whether_it_can_do_units(
         faults = {node.fault for node in ray_nodes.nodes()}
         assert faults == {f"the node has torch {versions()['torch']} instead of 1.0"}
     monkeypatch.setattr(ray_nodes, "ANSWER", 0.4)
-    monkeypatch.setattr(ray_nodes, "_nothing", slowly)
+    go = tmp_path / "go"
+    monkeypatch.setattr(ray_nodes, "_nothing", partial(hold, note=tmp_path / "note", go=go))
     assert {node.fault for node in ray_nodes.nodes()} == {"no answer within 0 seconds"}
+    go.touch()
 
 
 @pytest.mark.parametrize(("resources", "times"), [({"memory": 1.0}, 1), ({"CPU": 2.0}, 0)])
 def test_units_that_wait_for_a_machine_are_told_of(
     engine: RayEngine,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     resources: dict[str, float],
     times: int,
 ) -> None:
+    """The units are done only after it has been asked who is there."""
+
+    def asked() -> dict[str, float]:
+        (tmp_path / "go").touch()
+        return resources
+
     monkeypatch.setattr(ray_batch, "IDLE", ray_batch.LOOK)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
-    assert do(engine, answer, b"", [Unit("", (1, 3 * ray_batch.LOOK))] * 2) == [b"1"] * 2
+    monkeypatch.setattr(ray, "cluster_resources", asked)
+    units = [Unit("", (tmp_path / str(number), tmp_path / "go")) for number in range(2)]
+    assert do(engine, hold, b"n", units) == [b"n"] * 2
     assert caplog.text.count("no machine of the Ray cluster does anything: 2 units wait") == times
 
 

@@ -16,10 +16,9 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-TIMEOUT: Final = 30.0
-"""Seconds that an answer of the browser may take."""
+from processes import PATIENCE
 
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _OPTIONS: Final = (
     "--headless=new",
     "--no-sandbox",  # root, as in most containers, has no sandbox
@@ -109,7 +108,7 @@ class Browser:
         os.close(self._out)  # which tells it to end
         os.close(self._in)
         try:
-            self._process.wait(TIMEOUT)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -171,10 +170,10 @@ class Browser:
         path.write_bytes(base64.b64decode(picture["data"]))
 
     def _read(self) -> dict[str, Any]:
-        until = time.monotonic() + TIMEOUT
+        until = time.monotonic() + PATIENCE
         while b"\0" not in self._buffer:
             if not self._selector.select(until - time.monotonic()):
-                raise BrowserError(f"no answer within {TIMEOUT} s")
+                raise BrowserError(f"no answer within {PATIENCE} s")
             if not (piece := os.read(self._in, 1 << 20)):
                 raise BrowserError(f"the browser ended with code {self._process.wait()}")
             self._buffer += piece

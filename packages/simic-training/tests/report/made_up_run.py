@@ -95,6 +95,7 @@ def metrics_line(
         "val_accuracy": float(np.mean([episode["val_accuracy"][-1] for episode in episodes])),
         "size": float(np.mean([episode["size"] for episode in episodes])),
         "took_effect": float(min(1.0, 0.7 + 0.25 * learnt + rng.normal(0, 0.01))),
+        "rollbacks": {"hosts": 0, "of": config.batch, "times": 0},
         "staleness": 0,
         "actions": _counts(config, episodes),
         "head_entropy": {
@@ -180,6 +181,7 @@ def _episodes(
                 "return_accuracy": gained,
                 "return_rent": rent,
                 "size": size,
+                "rolled_back": [],
                 "val_accuracy": [round(value, 2) for value in curve],
                 "actions": [
                     {

@@ -30,6 +30,7 @@ def make_episode(
         return_accuracy=5.5,
         return_rent=-0.5,
         size=1.5,
+        rolled_back=[],
         val_accuracy=[50.0 + epoch for epoch in range(epochs + 1)],
         actions=actions or [],
         slots={"r0c0": stays or [Stay(0, epochs, SeedStage.DORMANT, None, 0.0)]},

@@ -73,7 +73,7 @@ def test_weights_are_of_two_updates_before(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", STALE)
 
     def tell(progress: Progress) -> None:
-        state, _ = newest_state(run, fresh_state(STALE))
+        state, _ = newest_state(run, STALE, fresh_state(STALE))
         after[progress.updates_done] = weights_of(state)
 
     with InterruptGuard() as guard:
@@ -86,10 +86,10 @@ def test_weights_are_of_two_updates_before(tmp_path: Path) -> None:
 
 
 def test_nothing_is_stale_unless_asked_for(tmp_path: Path) -> None:
-    watched = Watched()
-    run = run_on(watched, tmp_path / "run", replace(STALE, stale_updates=0))
+    watched, config = Watched(), replace(STALE, stale_updates=0)
+    run = run_on(watched, tmp_path / "run", config)
     assert [row["staleness"] for row in run.read_lines(METRICS)] == [0] * 6
-    state, _ = newest_state(run, fresh_state(STALE))
+    state, _ = newest_state(run, config, fresh_state(config))
     assert state.earlier == ()
     assert len({weights for _, weights in watched.begun}) == 6
     with pytest.raises(ValueError, match="`stale_updates` must be at least 0, not -1"):

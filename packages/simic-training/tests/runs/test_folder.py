@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from simic_training.runs.config import TrainConfig
-from simic_training.runs.folder import RunFolder, RunFolderError, RunFolderExistsError, RunStorageError
+from simic_training.runs.folder import (
+    RunFolder,
+    RunFolderError,
+    RunFolderExistsError,
+    RunStorageError,
+    write_whole,
+)
 
 
 def test_create_and_open(tmp_path: Path, tiny_config: TrainConfig) -> None:
@@ -124,7 +130,11 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, tiny_c
     before = sorted(path.name for path in run.path.iterdir())
     with pytest.raises(ValueError, match="not JSON compliant"):
         run.write_json("evaluation.json", {"tables": float("nan")})
-    with pytest.raises(UnicodeEncodeError):
-        run.write_text("evaluation.json", "\ud800")
+    with pytest.raises(TypeError):
+        write_whole(run.evaluation, 7)  # type: ignore[arg-type]
     assert run.evaluation.read_text() == '{\n  "tables": []\n}\n'
     assert sorted(path.name for path in run.path.iterdir()) == before
+
+
+def test_a_text_need_not_be_unicode(tmp_path: Path) -> None:
+    assert write_whole(tmp_path / "page", "\udcff in a name\n").read_text() == "\\udcff in a name\n"

@@ -2,10 +2,10 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from processes import wait_until
 
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import RunFolder, RunFolderError
@@ -44,8 +44,7 @@ def test_it_dies_with_its_process(run: RunFolder) -> None:
         with locked(run):
             signal.pause()
         os._exit(0)
-    while not is_locked(run):
-        time.sleep(0.01)
+    wait_until("the other process has it", lambda: is_locked(run))
     with pytest.raises(RunFolderError, match=rf"\({child}\)"), locked(run):
         pytest.fail("two at once")
     os.kill(child, signal.SIGKILL)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from run_settings import LONG, TINY
 from run_traces import lasting
-from safetensors import safe_open
 
 from simic_training.ppo.finite import NonFiniteLossError
 from simic_training.runs import rollout, training
 from simic_training.runs.folder import METRICS, RunFolder, RunFolderError
 from simic_training.runs.interrupts import Interrupted, InterruptGuard
 from simic_training.runs.state import state_files
+from simic_training.runs.tensor_bytes import tensors_from_bytes, unseal
 from simic_training.runs.training import Progress, train
 from tamiyo_policies import load_checkpoint
 
@@ -30,13 +30,13 @@ def go(run: RunFolder, on_progress: Callable[[Progress], None] = lambda progress
 
 def traces(run: RunFolder) -> dict[str, object]:
     """All that a run leaves, without clock times."""
-    return {**lasting(run), "states": {path.name: checksum(path) for path in state_files(run)}}
+    return {**lasting(run), "states": {path.name: content_of(path) for path in state_files(run)}}
 
 
-def checksum(path: Path) -> int:
-    """Of all tensors of a state; the lengths that stand beside it depend on clock times."""
-    with safe_open(path, framework="pt") as file:
-        return int(json.loads(file.metadata()["note"])["checksum"])
+def content_of(path: Path) -> dict[str, object]:
+    """All tensors of a state; the lengths that stand beside them depend on clock times."""
+    tensors, note = tensors_from_bytes(unseal(path.read_bytes()))
+    return {"update": note["update"], **{name: tensors[name].numpy().tobytes() for name in sorted(tensors)}}
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,10 @@ def test_a_run_leaves_what_the_design_says(unbroken: dict[str, object]) -> None:
     assert [row["update"] for row in metrics] == list(range(1, TINY.updates + 1))
     states = unbroken["states"]
     assert isinstance(states, dict)
-    assert list(states) == ["000020.safetensors", "000019.safetensors"]
-    assert len(set(states.values())) == 2
+    assert list(states) == ["000020.state", "000019.state"]
+    newest, before = states.values()
+    assert newest.keys() == before.keys()
+    assert newest != before
 
 
 def test_killed_twenty_times_it_is_the_same_run(tmp_path: Path) -> None:
@@ -145,7 +147,10 @@ def test_nothing_to_go_on_from_is_said(tmp_path: Path) -> None:
     run = stopped(tmp_path / "run", 4)
     for path in state_files(run):
         path.write_bytes(b"nothing")
-    with pytest.raises(RunFolderError, match="cannot go on: none of its 2 states can be read"):
+    with pytest.raises(
+        RunFolderError,
+        match="none of its 2 states can be used; of the newest: it is damaged: it starts",
+    ):
         go(run)
     assert len(run.read_lines(METRICS)) == 4
 
@@ -154,7 +159,7 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     run, other = stopped(tmp_path / "run", 2), RunFolder.create(tmp_path / "other", TINY)
     for path in state_files(run):
         (other.states / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl has 0 bytes, the run had written"):
+    with pytest.raises(RunFolderError, match=r"says \d+ bytes of metrics\.jsonl, which has 0"):
         go(other)
 
 

@@ -1,5 +1,6 @@
 """Observations of growing networks: from objects to columns, from columns to features."""
 
+from tamiyo_features.column_checks import check_observation
 from tamiyo_features.errors import (
     FeatureRangeError,
     ImpossibleCountError,
@@ -36,6 +37,7 @@ from tamiyo_features.schema_tools import (
     FeatureRow,
     FeatureTable,
     check_features,
+    check_finite_features,
     describe,
     explain,
     feature_names,
@@ -67,6 +69,8 @@ __all__ = [
     "WrongTypeError",
     "batch_obs_to_features",
     "check_features",
+    "check_finite_features",
+    "check_observation",
     "describe",
     "explain",
     "extract_features",

@@ -45,7 +45,10 @@ class MissingValueError(ObservationError):
 
 
 class NonFiniteValueError(ObservationError):
-    """NaN, infinity or a number too large for the columns where a finite value is due; what is not measured is None."""
+    """NaN, infinity or a number too large for the columns where a finite value is due; what is not measured is None.
+
+    Also of columns and features: a divisor that is not above 0, a feature that is NaN or infinite.
+    """
 
 
 class ImpossibleCountError(ObservationError):

@@ -4,24 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leyline_types import (
-    HISTORY_LENGTH,
-    Block,
-    Observation,
-    SignalColumns,
-    SlotColumns,
-    SlotConfig,
-    TelemetryColumns,
-)
+from leyline_types import DIVISOR_COLUMNS, Block, Observation, SlotConfig
+from tamiyo_features.column_checks import Columns, check_shapes
 from tamiyo_features.errors import ObservationShapeError
-from tamiyo_features.plan import DIVISORS, RAW_COLUMNS, Program, feature_dim, program_for
+from tamiyo_features.plan import RAW_COLUMNS, Program, feature_dim, program_for
 from tamiyo_features.workspace import FeatureWorkspace, Scratch
-
-Columns = SignalColumns[Tensor] | SlotColumns[Tensor] | TelemetryColumns[Tensor]
 
 _NO_SCRATCH = Scratch()
 _HALVES = (torch.float16, torch.bfloat16)
-_HISTORIES = ("loss_history", "accuracy_history")
 _DTYPES = (torch.float64, torch.float32, *_HALVES)
 
 
@@ -44,7 +34,8 @@ def extract_features(
         observation: signals [*batch], slots [*batch, slot] and, if asked for, telemetry [*batch, slot]. Values are not
             checked here, which would wait for the device: NaN stands for unknown and only in columns that may be
             unknown, and the columns that others are divided by (max_epochs, max_steps, host_params, seed_capacity,
-            baseline_loss) are above 0. `pack_observations` and the hosts of kasmina-hosts see to that.
+            baseline_loss) are above 0. `pack_observations` and the hosts of kasmina-hosts see to that;
+            `check_observation` finds out.
         slot_config: the slots, in the order of the slot axis.
         telemetry: whether the telemetry block is part of the vector.
         dtype: of the result, float64, float32, float16 or bfloat16; the arithmetic is float64 for float64 and float32
@@ -61,7 +52,12 @@ def extract_features(
     """
     if dtype not in _DTYPES:
         raise ObservationShapeError(f"`dtype` is {dtype}, it must be one of {', '.join(map(str, _DTYPES))}")
-    _check_columns(observation, slot_config, telemetry, differentiable=not isinstance(out, FeatureWorkspace))
+    check_shapes(
+        observation,
+        slot_config,
+        telemetry=telemetry,
+        differentiable=not isinstance(out, FeatureWorkspace),
+    )
     batch, device = observation.signals.epoch.shape, observation.signals.epoch.device
     result = out.features if isinstance(out, FeatureWorkspace) else out
     if result is not None:
@@ -82,7 +78,7 @@ def _gather(
     """All raw values side by side, divided by what they are relative to; NaN in slots without a seed."""
     signals, slots, closer = observation
     ones = torch.ones_like(signals.epoch) if scratch.ones is None else scratch.ones
-    divisors = _stack([ones, *(getattr(signals, name) for name in DIVISORS)], dtype, scratch.divisors)
+    divisors = _stack([ones, *(getattr(signals, name) for name in DIVISOR_COLUMNS)], dtype, scratch.divisors)
     base = _stack(_columns(signals, Block.BASE), dtype, scratch.base)
     by = torch.index_select(divisors, 0, program.base_divisor, out=scratch.base_divisors)
     base = torch.div(base, by, out=scratch.base)
@@ -135,35 +131,6 @@ def _rows(stacked: Float[Tensor, "column *batch slot"], out: Tensor | None) -> F
     """Slot after slot, each with all its columns."""
     rows = stacked.movedim(0, -1)
     return (rows if out is None else out.copy_(rows)).flatten(-2)
-
-
-def _check_columns(
-    observation: Observation[Tensor], slot_config: SlotConfig, telemetry: bool, *, differentiable: bool
-) -> None:
-    signals, slots, closer = observation
-    if telemetry and closer is None:
-        raise ObservationShapeError("`telemetry` is asked for, but the observation carries none")
-    batch, device = signals.epoch.shape, signals.epoch.device
-    expected: dict[str, tuple[Columns, tuple[int, ...]]]
-    expected = {"signals": (signals, batch), "slots": (slots, (*batch, len(slot_config)))}
-    if telemetry and closer is not None:
-        expected["telemetry"] = (closer, (*batch, len(slot_config)))
-    for holder, (columns, due) in expected.items():
-        for name, column in zip(columns._fields, columns, strict=True):
-            shape = (*due, HISTORY_LENGTH) if name in _HISTORIES else due
-            if column.shape != shape:
-                raise ObservationShapeError(
-                    f"`observation.{holder}.{name}` has shape {tuple(column.shape)}; with {len(slot_config)} slots and "
-                    f"`signals.epoch` of shape {tuple(batch)} it must be {tuple(shape)}"
-                )
-            if column.device != device:
-                raise ObservationShapeError(
-                    f"`observation.{holder}.{name}` is on {column.device}, `signals.epoch` on {device}"
-                )
-            if not differentiable and column.requires_grad:
-                raise ObservationShapeError(
-                    f"`observation.{holder}.{name}` wants a gradient, which a workspace as `out` cannot give"
-                )
 
 
 def _check_result(

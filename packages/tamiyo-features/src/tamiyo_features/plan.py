@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from leyline_types import (
+    DIVISOR_COLUMNS,
     FIELDS,
     OPTIONAL_INTEGER_COLUMNS,
     Block,
@@ -32,21 +33,15 @@ RAW_COLUMNS: Final = {
 }
 """The columns that each block's features are made from, with the values that each holds per environment or slot."""
 
-DIVISORS: Final = tuple(
-    sorted({spec.relative_to for block in Block for spec in FIELDS[block] if spec.relative_to is not None})
-)
-"""The signal columns that raw values are divided by."""
-
-
 _BASE_DIM, _SLOT_DIM, _TELEMETRY_DIM = (sum(spec.width for spec in FIELDS[block]) for block in Block)
 
 
 def _divisor_ranks(block: Block) -> list[int]:
-    """For each raw value of a block what divides it: 0 for nothing, else 1 + index in `DIVISORS`."""
+    """For each raw value of a block what divides it: 0 for nothing, else 1 + index in `DIVISOR_COLUMNS`."""
     divided = {spec.source: spec.relative_to for spec in FIELDS[block] if spec.relative_to is not None}
     ranks = []
     for source, width in RAW_COLUMNS[block].items():
-        rank = 1 + DIVISORS.index(divided[source]) if source in divided else 0
+        rank = 1 + DIVISOR_COLUMNS.index(divided[source]) if source in divided else 0
         ranks += [rank] * width
     return ranks
 

@@ -1,13 +1,14 @@
 """The observation schema for people: which feature stands where, what a vector says, and whether it can be true."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leyline_types import ObservationSchema, SlotConfig, observation_schema
-from tamiyo_features.errors import FeatureRangeError, ObservationShapeError
+from leyline_types import ObservationSchema, PlacedField, SlotConfig, observation_schema, place_in_words
+from tamiyo_features.errors import FeatureRangeError, NonFiniteValueError, ObservationShapeError
 
 _MOST_LISTED = 20
 
@@ -98,6 +99,42 @@ def check_features(
         if len(outside) > _MOST_LISTED:
             lines.append(f"and {len(outside) - _MOST_LISTED} more")
         raise FeatureRangeError("\n".join(lines))
+
+
+def check_finite_features(
+    features: Float[Tensor, "*batch feature"], slot_config: SlotConfig, *, telemetry: bool = False
+) -> None:
+    """Check that every feature is finite, normalised or not. Synchronises with the device.
+
+    `extract_features` gives finite features whatever the columns hold; `check_observation` is for those.
+
+    Raises:
+        NonFiniteValueError: names environment, slot, feature and value of the first that is not, and says how many
+            others are not.
+        ObservationShapeError: the last axis has another length than the schema.
+    """
+    schema = observation_schema(slot_config, telemetry=telemetry)
+    _check_width(features, schema)
+    if isfinite(
+        features.sum()
+    ):  # the cheapest look at all of them; a sum that is only too large is looked into
+        return
+    places = features.isfinite().logical_not().nonzero().tolist()
+    if not places:
+        return
+    *place, index = places[0]
+    field, name = _field_at(schema, index)
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    raise NonFiniteValueError(
+        f"{place_in_words(tuple(place), field.slot_id)}: feature {name!r} is {features[*place, index].item():g}, "
+        f"expected a finite number{more}"
+    )
+
+
+def _field_at(schema: ObservationSchema, index: int) -> tuple[PlacedField, str]:
+    """The field that a feature belongs to, and the feature's name without its slot."""
+    field = next(field for field in schema.fields if index < field.stop)
+    return field, field.names[index - field.start].rpartition(".")[2]
 
 
 def _check_width(features: Tensor, schema: ObservationSchema) -> None:

@@ -6,9 +6,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from leyline_types import SlotConfig, observation_schema
+from leyline_types import DIVISOR_COLUMNS, SlotConfig, observation_schema
 from tamiyo_features.errors import ObservationShapeError
-from tamiyo_features.plan import DIVISORS, raw_widths
+from tamiyo_features.plan import raw_widths
 
 
 class Scratch(NamedTuple):
@@ -76,7 +76,7 @@ class FeatureWorkspace:
 
         self.scratch = Scratch(
             ones=empty(*batch).fill_(1.0),
-            divisors=empty(1 + len(DIVISORS), *batch),
+            divisors=empty(1 + len(DIVISOR_COLUMNS), *batch),
             base=empty(base, *batch),
             base_divisors=empty(base, *batch),
             slots=empty(slot, *batch, num_slots),

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tamiyo_masks.inference import ordinary
 from tamiyo_masks.softmax import (
     draw,
     entropy_of,
@@ -25,7 +26,8 @@ class MaskedCategorical:
     https://arxiv.org/abs/2006.14171. We differ in that illegal logits are never given a finite stand-in: they are left
     out, so that no magnitude of a logit can let one win, and their gradients are exactly 0.
 
-    Arithmetic is float32 for half-precision logits and the logits' own otherwise (`softmax`). Immutable.
+    Arithmetic is float32 for half-precision logits and the logits' own otherwise (`softmax`). Immutable. Masks, actions
+    and the distribution that another is held against may be of inference mode.
 
     Args:
         logits: [*batch, choice], finite where legal.
@@ -63,6 +65,7 @@ class MaskedCategorical:
             raise ValueError(f"`floor` must lie in [0, 1), not {floor}")
         if should_validate(validate):
             check_rows("mask", logits, mask)
+        mask = ordinary(mask)
         log_probs = mask_logits(logits, mask).log_softmax(-1)
         if floor:
             log_probs = mix_with_uniform(log_probs, mask, floor, -1)
@@ -75,7 +78,7 @@ class MaskedCategorical:
 
     def log_prob(self, action: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Log-probability of the chosen indices; -inf where illegal."""
-        return self.log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        return self.log_probs.gather(-1, ordinary(action).unsqueeze(-1)).squeeze(-1)
 
     def sample(self, generator: torch.Generator | None = None) -> Int[Tensor, "*batch"]:
         """Draw an index per row, by the inverse of the cumulative distribution."""
@@ -98,6 +101,6 @@ class MaskedCategorical:
         """
         lowest = torch.finfo(self.log_probs.dtype).min / 2
         difference = self.log_probs.clamp_min(lowest) - other.log_probs.clamp_min(lowest)
-        finite = (self.probs * torch.where(self.mask & other.mask, difference, 0.0)).sum(-1)
+        finite = (ordinary(self.probs) * torch.where(self.mask & other.mask, difference, 0.0)).sum(-1)
         escapes = ((self.probs > 0) & ~other.mask).any(-1)
         return finite + torch.where(escapes, torch.inf, 0.0)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from leyline_types import HEAD_NAMES, FactoredActions
 from tamiyo_masks.action_masks import ActionMasks
+from tamiyo_masks.inference import ordinary
 from tamiyo_masks.padded_heads import PaddedHeads
 from tamiyo_masks.relevance import OP, SLOT, Relevance, could_matter, relevance_on, relevant_heads, takes_slot
 from tamiyo_masks.separate_heads import SeparateHeads
@@ -31,6 +32,8 @@ class FactoredMaskedCategorical:
     The slot is drawn from the row of `slot_by_op` that belongs to the op; heads that do not matter for the op
     (`HEAD_RELEVANCE`) are canonical: index 0, log-probability 0. The same rule holds when acting and when evaluating,
     so that ratios of probabilities are exact and probabilities sum to 1 over the legal actions. Immutable.
+
+    Actions, ops, masks and floors may be inference tensors, as a rollout makes them: gradients still reach the logits.
 
     Args:
         logits: [*batch, sum of head sizes], heads one after the other in head order.
@@ -73,6 +76,7 @@ class FactoredMaskedCategorical:
             check_heads(logits, masks)
         small = prod(batch) <= (1 if torch.compiler.is_compiling() else LARGEST_PADDED)
         kind = PaddedHeads if small else SeparateHeads
+        masks = ActionMasks(*map(ordinary, masks))
         object.__setattr__(self, "_heads", kind(logits, masks, _each_floor(floors)))
         object.__setattr__(self, "masks", masks)
 
@@ -113,7 +117,7 @@ class FactoredMaskedCategorical:
 
         Choices must be in range: others give -inf or an error of torch.
         """
-        return self._heads.log_probs(actions)
+        return self._heads.log_probs(FactoredActions(*map(ordinary, actions)))
 
     def masks_given(self, op: Int[Tensor, "*batch"]) -> FactoredActions[Bool[Tensor, "*batch choice"]]:
         """The masks that a draw of this op goes by: the op's own slots, choice 0 alone where a head does not matter.
@@ -135,6 +139,7 @@ class FactoredMaskedCategorical:
             op: the ops; the op head's own entropy does not depend on them.
             normalized: over log(number of legal choices), 0 with one choice; else in nats.
         """
+        op = ordinary(op)
         slot = self._heads.slot_entropy(normalized=normalized).gather(-1, op.unsqueeze(-1))
         others = self._heads.head_entropy(normalized=normalized)[..., SLOT + 1 :]
         return torch.where(relevant_heads(op), torch.cat([slot, others], dim=-1), 0.0)
@@ -178,4 +183,4 @@ def _each_floor(floors: Mapping[str, float] | Tensor | None) -> tuple[float, ...
     due = (len(HEAD_NAMES),)
     if floors.shape != due:
         raise ValueError(f"`floors` has shape {tuple(floors.shape)}, one number for each head makes it {due}")
-    return floors
+    return ordinary(floors)

@@ -18,9 +18,11 @@ from tamiyo_policies.errors import (
     CompiledPolicyError,
     CompilerMissingError,
     InferenceHiddenStateError,
+    NonFinitePolicyError,
     OffPolicyUnsupportedError,
     PolicyContractError,
     PolicyInputError,
+    TensorFileError,
     UnknownPolicyError,
 )
 from tamiyo_policies.factory import create_policy
@@ -42,6 +44,13 @@ from tamiyo_policies.registry import (
     register_policy,
 )
 from tamiyo_policies.results import ActionResult, EvalResult, ForwardResult
+from tamiyo_policies.tensor_files import (
+    DeclaredTensor,
+    TensorHeader,
+    parse_object,
+    read_header,
+    read_tensors,
+)
 
 __all__ = [
     "CHECKPOINT_NAME",
@@ -54,6 +63,7 @@ __all__ = [
     "CompiledPolicyError",
     "CompilerMissingError",
     "Decision",
+    "DeclaredTensor",
     "EvalResult",
     "ForwardResult",
     "HeuristicController",
@@ -64,6 +74,7 @@ __all__ = [
     "LSTMPolicy",
     "MLPPolicy",
     "MLPQPolicy",
+    "NonFinitePolicyError",
     "OffPolicyUnsupportedError",
     "PolicyBundle",
     "PolicyBundleBase",
@@ -75,6 +86,8 @@ __all__ = [
     "PolicyMemory",
     "RandomController",
     "Rule",
+    "TensorFileError",
+    "TensorHeader",
     "UnknownPolicyError",
     "WaitController",
     "checkpoint_from_bytes",
@@ -87,7 +100,10 @@ __all__ = [
     "load_checkpoint",
     "load_controller",
     "load_policy",
+    "parse_object",
     "policy_to_bytes",
+    "read_header",
+    "read_tensors",
     "register_builtin_policies",
     "register_policy",
     "save_policy",

@@ -5,7 +5,7 @@ the heads are independent. The op's own number carries the value of the state, a
 Architectures for Deep Reinforcement Learning, 2018, https://arxiv.org/abs/1711.08946.
 
 `q_values` are [..., *batch, choices] in head order, as `get_q_values` returns them: any further axes in front, such as
-the critics', are kept.
+the critics', are kept. Actions, masks and temperatures may be of inference mode.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from leyline_types import HEAD_NAMES, FactoredActions, LifecycleOp
-from tamiyo_masks import ActionMasks, FactoredMaskedCategorical, relevant_heads
+from tamiyo_masks import ActionMasks, FactoredMaskedCategorical, ordinary, relevant_heads
 
 _NOTHING = -torch.inf
 
@@ -31,8 +31,7 @@ def joint_values(
         head_sizes: choices of each head, as `ActionMasks.head_sizes` and `leyline_types.head_sizes` give them.
     """
     chosen = [
-        # A copy: autograd keeps no tensor of a rollout's inference mode.
-        values.gather(-1, index.expand(values.shape[:-1])[..., None].clone())
+        values.gather(-1, ordinary(index).expand(values.shape[:-1])[..., None])
         for values, index in zip(q_values.split(head_sizes, -1), actions, strict=True)
     ]
     return torch.where(relevant_heads(actions.op), torch.cat(chosen, -1), 0.0).sum(-1)
@@ -52,7 +51,7 @@ def soft_logits(
     q_values: Float[Tensor, "*batch choices"], masks: ActionMasks, temperature: float | Tensor
 ) -> Float[Tensor, "*batch choices"]:
     """Logits under which `FactoredMaskedCategorical` is the softmax of Q / temperature over all legal actions."""
-    return _with_totals(q_values / temperature, _spread(masks, q_values), torch.logsumexp)
+    return _with_totals(q_values / _ordinary(temperature), _spread(masks, q_values), torch.logsumexp)
 
 
 def soft_values(
@@ -63,7 +62,7 @@ def soft_values(
     The expected Q of that softmax plus temperature times its entropy: Haarnoja et al., Reinforcement Learning with
     Deep Energy-Based Policies, 2017, https://arxiv.org/abs/1702.08165, equation 3.
     """
-    masks = _spread(masks, q_values)
+    masks, temperature = _spread(masks, q_values), _ordinary(temperature)
     totals = _with_totals(q_values / temperature, masks, torch.logsumexp).split(masks.head_sizes, -1)[-1]
     legal: Tensor = totals.masked_fill(~masks.op, _NOTHING)
     return legal.logsumexp(-1) * temperature
@@ -89,6 +88,10 @@ def _with_totals(
 
 
 def _spread(masks: ActionMasks, q_values: Tensor) -> ActionMasks:
-    """The masks with the axes in front that the values have, such as the critics'."""
+    """The masks with the axes in front that the values have, such as the critics'; none is of inference mode."""
     front = q_values.shape[: q_values.ndim - masks.op.ndim]
-    return ActionMasks(*(mask.expand(*front, *mask.shape) for mask in masks))
+    return ActionMasks(*(ordinary(mask).expand(*front, *mask.shape) for mask in masks))
+
+
+def _ordinary(temperature: float | Tensor) -> float | Tensor:
+    return ordinary(temperature) if isinstance(temperature, Tensor) else temperature

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leyline_types import FactoredActions
-from tamiyo_masks import ActionMasks
-from tamiyo_policies.checks import InputSpec, check_trainable, ordinary
+from tamiyo_masks import ActionMasks, ordinary
+from tamiyo_policies.checks import InputSpec, check_trainable
 from tamiyo_policies.errors import OffPolicyUnsupportedError, PolicyInputError
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.placed import PlacedPolicy

@@ -1,33 +1,41 @@
 """Policies on disk: safetensors with one JSON string of metadata. Nothing in a file is ever executed."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
-from safetensors import SafetensorError, TensorSpec, serialize
-from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from leyline_types import SlotConfig
+from leyline_types import MAX_FILE_BYTES, FileRefusedError, brief, open_file, printable
 from tamiyo_features import (
     NormalizerError,
     NormalizerState,
     fits_schema,
+    init_normalizer,
     normalizer_from_tensors,
     normalizer_to_tensors,
 )
-from tamiyo_policies.checkpoint_metadata import parse, render
+from tamiyo_policies.checkpoint_metadata import check_digest, parse, render
 from tamiyo_policies.config import CompileMode, PolicyConfig
-from tamiyo_policies.errors import CheckpointError, PolicyContractError, UnknownPolicyError
+from tamiyo_policies.errors import (
+    CheckpointError,
+    PolicyContractError,
+    TensorFileError,
+    UnknownPolicyError,
+)
 from tamiyo_policies.factory import create_policy
 from tamiyo_policies.protocol import PolicyBundle
 from tamiyo_policies.registry import get_policy, registered_policy
+from tamiyo_policies.tensor_files import DeclaredTensor, read_header, read_tensors, to_bytes
 
 _METADATA: Final = "tamiyo"
+_MAX_HEADER_BYTES: Final = 2**20
+"""Far more than a policy of 1,024 slots has; parsed, JSON takes 20 times its length."""
+_MAX_FAULTS: Final = 40
 _NORMALIZER: Final = "normalizer:"  # before the names of its tensors, beside those of the policy
 
 
@@ -65,7 +73,8 @@ def policy_to_bytes(bundle: PolicyBundle, *, normalizer: NormalizerState | None 
 
     Raises:
         CheckpointError: the normaliser is for other features than the policy's, or frozen; or the policy is of another
-            class than the one under its name, and would come back as that.
+            class than the one under its name, and would come back as that; or a tensor holds NaN or infinity, which no
+            loader takes.
     """
     kind = bundle.config.policy
     if (due := registered_policy(kind)) not in (None, type(bundle)):
@@ -82,6 +91,7 @@ def policy_to_bytes(bundle: PolicyBundle, *, normalizer: NormalizerState | None 
         except NormalizerError as error:
             raise CheckpointError(f"`normalizer` cannot be saved: {error}") from None
         tensors |= {_NORMALIZER + name: each for name, each in saved.items()}
+    _check_finite(tensors)
     return to_bytes(tensors, {_METADATA: render(bundle.config, tensors)})
 
 
@@ -90,6 +100,7 @@ def load_policy(
     *,
     device: torch.device | str = "cpu",
     compile_mode: CompileMode = CompileMode.OFF,
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> PolicyBundle:
     """The policy in a file that `save_policy` wrote without a normaliser.
 
@@ -98,10 +109,10 @@ def load_policy(
     Raises:
         CheckpointError: also where the file holds a normaliser, without which the policy is not what was trained.
     """
-    policy, normalizer = load_checkpoint(path, device=device, compile_mode=compile_mode)
+    policy, normalizer = load_checkpoint(path, device=device, compile_mode=compile_mode, max_bytes=max_bytes)
     if normalizer is not None:
         raise CheckpointError(
-            f"checkpoint {os.fspath(path)} holds a normaliser of the policy's features; "
+            f"checkpoint {printable(path)} holds a normaliser of the policy's features; "
             "load_checkpoint and load_controller give both"
         )
     return policy
@@ -112,111 +123,127 @@ def load_checkpoint(
     *,
     device: torch.device | str = "cpu",
     compile_mode: CompileMode = CompileMode.OFF,
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> Checkpoint:
     """All that a file of `save_policy` holds; the policy is of the class that is registered under its name here.
+
+    Names, dtypes and shapes that the file declares are held against the policy of its configuration, built without
+    memory, before a tensor is read.
 
     Args:
         path: the file.
         device: where the policy is to live, wherever it lived when it was saved.
         compile_mode: whether and how to compile it.
+        max_bytes: the largest file that is read.
 
     Raises:
-        CheckpointError: the file is missing, damaged or made for something else; names both sides. No policy is made.
+        CheckpointError: the file is missing, no regular one, larger than `max_bytes`, damaged or made for something
+            else, or holds NaN or infinity; names both sides. No policy is made.
     """
     try:
-        return checkpoint_from_bytes(_read(Path(path)), device=device, compile_mode=compile_mode)
+        with open_file(path, max_bytes=max_bytes) as file:
+            size = os.fstat(file.fileno()).st_size
+            return _load(file, size, device=device, compile_mode=compile_mode)
+    except FileRefusedError as error:
+        raise CheckpointError(f"checkpoint {error}") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CheckpointError(
+            f"checkpoint {printable(path)} cannot be used: it cannot be read: {reason}"
+        ) from error
     except CheckpointError as error:
-        raise CheckpointError(f"checkpoint {os.fspath(path)} cannot be used: {error}") from error.__cause__
+        raise CheckpointError(f"checkpoint {printable(path)} cannot be used: {error}") from error.__cause__
 
 
 def checkpoint_from_bytes(
-    content: bytes, *, device: torch.device | str = "cpu", compile_mode: CompileMode = CompileMode.OFF
+    content: bytes,
+    *,
+    device: torch.device | str = "cpu",
+    compile_mode: CompileMode = CompileMode.OFF,
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> Checkpoint:
     """All that `policy_to_bytes` or a file of `save_policy` holds.
 
     Args:
         content: of the file.
-        device, compile_mode: see `load_checkpoint`.
+        device, compile_mode, max_bytes: see `load_checkpoint`.
 
     Raises:
-        CheckpointError: it is damaged or made for something else; names both sides. No policy is made.
+        CheckpointError: it is larger than `max_bytes`, damaged or made for something else, or holds NaN or infinity;
+            names both sides. No policy is made.
     """
-    tensors, text = _parse(content)
-    config = parse(text, tensors)
+    if len(content) > max_bytes:
+        raise CheckpointError(f"it has {len(content)} bytes, more than the limit of {max_bytes}")
+    return _load(BytesIO(content), len(content), device=device, compile_mode=compile_mode)
+
+
+def _load(
+    file: BufferedIOBase, size: int, *, device: torch.device | str, compile_mode: CompileMode
+) -> Checkpoint:
+    try:
+        header = read_header(file, size, max_header_bytes=_MAX_HEADER_BYTES)
+        if _METADATA not in header.metadata:
+            raise TensorFileError(f"its metadata lacks {_METADATA!r}")
+        description = parse(header.metadata[_METADATA])
+        _check_fit(description.config, header.tensors)
+        tensors = read_tensors(file, header)
+    except (TensorFileError, RecursionError) as error:  # the latter of a value too nested to be quoted
+        raise CheckpointError(f"it is damaged or no policy ({error})") from None
+    check_digest(description, tensors)
+    _check_finite(tensors)
+    config = replace(description.config, device=str(device), compile_mode=compile_mode)
     weights = {name: each for name, each in tensors.items() if not name.startswith(_NORMALIZER)}
-    _check_fit(config, weights)
     saved = {name.removeprefix(_NORMALIZER): tensors[name] for name in tensors.keys() - weights.keys()}
-    normalizer = _read_normalizer(saved, config.slot_config, config.telemetry, device)
-    policy = create_policy(replace(config, device=str(device), compile_mode=compile_mode), weights=weights)
-    return Checkpoint(policy, normalizer)
+    normalizer = _read_normalizer(saved, config) if saved else None
+    return Checkpoint(create_policy(config, weights=weights), normalizer)
 
 
-def to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
-    """A safetensors file of these tensors (contiguous, on the CPU). `safetensors.torch.save` would need numpy."""
-    specs = {
-        name: TensorSpec(
-            dtype=str(tensor.dtype).removeprefix("torch."),
-            shape=tensor.shape,
-            data_ptr=tensor.data_ptr(),
-            data_len=tensor.nbytes,
-        )
-        for name, tensor in tensors.items()
-    }
-    return serialize(specs, metadata)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe might never end
-            raise CheckpointError("it cannot be read: it is no regular file")
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"it cannot be read: {error.strerror}") from error
-
-
-def _parse(content: bytes) -> tuple[dict[str, Tensor], str]:
-    """The tensors and the metadata string."""
-    try:
-        tensors = load_tensors(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return tensors, header["__metadata__"][_METADATA]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"it is damaged or no policy ({error})") from error
-
-
-def _check_fit(config: PolicyConfig, tensors: dict[str, Tensor]) -> None:
-    """Hold the weights against the policy's, built without memory: an absurd width costs nothing."""
+def _check_fit(config: PolicyConfig, declared: Mapping[str, DeclaredTensor]) -> None:
+    """Hold what a file declares against what it must hold, which is built without memory: absurd sizes cost nothing."""
     try:
         policy_class = get_policy(config.policy)
     except (UnknownPolicyError, PolicyContractError) as error:
-        raise CheckpointError(str(error)) from error
-    except ImportError as error:
+        raise CheckpointError(" ".join(str(error).split())) from error
+    except (ImportError, AttributeError) as error:
         raise CheckpointError(f"policy {config.policy!r} cannot be imported: {error}") from error
     try:
         with torch.device("meta"):
             due = policy_class(config).state_dict()
     except ValueError as error:
         raise CheckpointError(f"its configuration is impossible: {error}") from error
-    faults = [f"{name} is missing" for name in due.keys() - tensors.keys()]
-    faults += [f"{name} is unknown" for name in tensors.keys() - due.keys()]
-    for name in due.keys() & tensors.keys():
-        found = tensors[name]
-        dtype = config.dtype if due[name].is_floating_point() else due[name].dtype
-        if (found.shape, found.dtype) != (due[name].shape, dtype):
-            faults.append(
-                f"{name} is {found.dtype} {tuple(found.shape)}, the policy's is {dtype} {tuple(due[name].shape)}"
-            )
+    dtypes = {name: config.dtype if each.is_floating_point() else each.dtype for name, each in due.items()}
+    if any(name.startswith(_NORMALIZER) for name in declared):
+        fresh = normalizer_to_tensors(init_normalizer(config.slot_config, telemetry=config.telemetry))
+        due |= {_NORMALIZER + name: each for name, each in fresh.items()}
+        dtypes |= {_NORMALIZER + name: each.dtype for name, each in fresh.items()}
+    faults = [f"{name} is missing" for name in due.keys() - declared.keys()]
+    faults += [f"{brief(name)} is unknown" for name in declared.keys() - due.keys()]
+    for name in due.keys() & declared.keys():
+        found, dtype, shape = declared[name], dtypes[name], tuple(due[name].shape)
+        if (found.shape, found.dtype) != (shape, dtype):
+            faults.append(f"{name} is {found.dtype} {found.shape}, the policy's is {dtype} {shape}")
     if faults:
-        raise CheckpointError(f"its weights do not fit: {'; '.join(sorted(faults))}")
+        more = f"; and {len(faults) - _MAX_FAULTS} more" if len(faults) > _MAX_FAULTS else ""
+        raise CheckpointError(f"its weights do not fit: {'; '.join(sorted(faults)[:_MAX_FAULTS])}{more}")
 
 
-def _read_normalizer(
-    tensors: Mapping[str, Tensor], slot_config: SlotConfig, telemetry: bool, device: torch.device | str
-) -> NormalizerState | None:
-    if not tensors:
-        return None
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        if tensor.is_floating_point() and tensor.numel() > 0:
+            lowest, highest = tensor.aminmax()  # both NaN if one value is
+            if not lowest.isfinite() or not highest.isfinite():
+                bad = int((~tensor.isfinite()).sum())
+                raise CheckpointError(
+                    f"its {name} holds {bad} values of {tensor.numel()} that are NaN or infinite"
+                )
+
+
+def _read_normalizer(tensors: Mapping[str, Tensor], config: PolicyConfig) -> NormalizerState:
     try:
-        return normalizer_from_tensors(tensors, slot_config, telemetry=telemetry, device=device)
+        return normalizer_from_tensors(
+            tensors, config.slot_config, telemetry=config.telemetry, device=config.device
+        )
     except NormalizerError as error:
         raise CheckpointError(str(error)) from None
 

@@ -4,13 +4,14 @@ import ctypes
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from leyline_types import SlotConfig, action_space_hash
+from leyline_types import SlotConfig, action_space_hash, brief
 from tamiyo_policies.config import DTYPES, PolicyConfig
-from tamiyo_policies.errors import CheckpointError
+from tamiyo_policies.errors import CheckpointError, TensorFileError
+from tamiyo_policies.tensor_files import parse_object
 
 FORMAT: Final = 2
 """Raised with every change of this string's layout."""
@@ -18,9 +19,24 @@ FORMAT: Final = 2
 _DTYPES: Final = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 MAX_SLOTS: Final = 1024
-"""Bounds what a hostile checkpoint can make a loader work through."""
+MAX_NAME: Final = 100
+"""Bound what a hostile checkpoint can make a loader work through: slots, and letters of a name."""
 
 _FieldT = TypeVar("_FieldT")
+
+
+class Description(NamedTuple):
+    """What the string of a checkpoint says.
+
+    Args:
+        config: of the policy, on the CPU, uncompiled.
+        content: all of it but the digest.
+        sha256: the digest.
+    """
+
+    config: PolicyConfig
+    content: dict[str, object]
+    sha256: str
 
 
 def render(config: PolicyConfig, tensors: Mapping[str, Tensor]) -> str:
@@ -40,35 +56,33 @@ def render(config: PolicyConfig, tensors: Mapping[str, Tensor]) -> str:
     return json.dumps(content | {"sha256": digest(content, tensors)})
 
 
-def parse(text: str, tensors: Mapping[str, Tensor]) -> PolicyConfig:
-    """The configuration in the string of a checkpoint with these weights: on the CPU, uncompiled.
+def parse(text: str) -> Description:
+    """What the string of a checkpoint says; `check_digest` holds it against the tensors once they are read.
 
     Raises:
-        CheckpointError: the string is malformed or of another format, string and weights do not belong together, or
-            the policy was made for other features or actions than these packages have; names both sides.
+        CheckpointError: the string is malformed or of another format, or the policy was made for other features or
+            actions than these packages have; names both sides.
     """
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"its metadata is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"its metadata is a JSON {type(content).__name__}, not an object")
+        content = parse_object(text, "its metadata")
+    except TensorFileError as error:
+        raise CheckpointError(str(error)) from None
     if (found := _take(content, "format", int)) != FORMAT:
-        raise CheckpointError(f"it has format {found}, this version reads format {FORMAT}")
+        raise CheckpointError(f"it has format {brief(repr(found))}, this version reads format {FORMAT}")
     recorded = _take(content, "sha256", str)
-    actual = digest({key: value for key, value in content.items() if key != "sha256"}, tensors)
-    if recorded != actual:
-        raise CheckpointError(f"it is damaged: its SHA-256 is {actual[:12]}, {recorded[:12]} was recorded")
     dtype = _take(content, "dtype", str)
     if dtype not in _DTYPES:
-        raise CheckpointError(f"its dtype is {_short(dtype)}, policies have {', '.join(_DTYPES)}")
-    slot_ids = _take(content, "slot_ids", list)
+        raise CheckpointError(f"its dtype is {brief(repr(dtype))}, policies have {', '.join(_DTYPES)}")
+    policy, slot_ids = _take(content, "policy", str), _take(content, "slot_ids", list)
     if len(slot_ids) > MAX_SLOTS:
         raise CheckpointError(f"it has {len(slot_ids)} slots, more than {MAX_SLOTS}")
+    for name in (policy, *slot_ids):
+        if not isinstance(name, str) or len(name) > MAX_NAME:
+            raise CheckpointError(f"{brief(repr(name))} is no name of a policy or a slot")
     try:
         config = PolicyConfig(
-            policy=_take(content, "policy", str),
-            slot_config=SlotConfig(tuple(map(str, slot_ids))),
+            policy=policy,
+            slot_config=SlotConfig(tuple(slot_ids)),
             hidden_dim=_take(content, "hidden_dim", int),
             frame_stack=_take(content, "frame_stack", int),
             telemetry=_take(content, "telemetry", bool),
@@ -78,10 +92,23 @@ def parse(text: str, tensors: Mapping[str, Tensor]) -> PolicyConfig:
     except CheckpointError:
         raise
     except ValueError as error:
-        raise CheckpointError(f"its configuration is impossible: {_cut(str(error))}") from None
+        raise CheckpointError(f"its configuration is impossible: {brief(str(error))}") from None
     _same("observation schema", _take(content, "schema", str), config.schema.hash)
     _same("action space", _take(content, "action_space", str), action_space_hash(config.slot_config))
-    return config
+    return Description(config, {key: value for key, value in content.items() if key != "sha256"}, recorded)
+
+
+def check_digest(description: Description, tensors: Mapping[str, Tensor]) -> None:
+    """That string and tensors belong together, as they were saved.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    actual = digest(description.content, tensors)
+    if description.sha256 != actual:
+        raise CheckpointError(
+            f"it is damaged: its SHA-256 is {actual[:12]}, {brief(description.sha256[:12])} was recorded"
+        )
 
 
 def digest(content: Mapping[str, object], tensors: Mapping[str, Tensor]) -> str:
@@ -90,8 +117,8 @@ def digest(content: Mapping[str, object], tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         total.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        # Not through numpy, which torch can do without.
-        total.update(ctypes.string_at(tensor.data_ptr(), tensor.nbytes))
+        # The tensor's own memory: not through numpy, which torch can do without, and not a copy.
+        total.update((ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr()))
     return total.hexdigest()
 
 
@@ -100,19 +127,10 @@ def _take(content: Mapping[str, object], key: str, kind: type[_FieldT]) -> _Fiel
         raise CheckpointError(f"its metadata lacks {key!r}")
     value = content[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise CheckpointError(f"its {key!r} is {_short(value)}, not of type {kind.__name__}")
+        raise CheckpointError(f"its {key!r} is {brief(repr(value))}, not of type {kind.__name__}")
     return value
 
 
 def _same(what: str, theirs: str, ours: str) -> None:
     if theirs != ours:
-        raise CheckpointError(f"it was made for {what} {theirs[:12]}, this version has {ours[:12]}")
-
-
-def _short(value: object) -> str:
-    """The value as Python writes it, as far as it is of use in a message."""
-    return _cut(repr(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]} ... ({len(text)} characters)"
+        raise CheckpointError(f"it was made for {what} {brief(theirs[:12])}, this version has {ours[:12]}")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import overload
 
 import torch
 from jaxtyping import Float
@@ -145,14 +144,3 @@ def check_trainable(hidden: HiddenState) -> None:
             "the hidden state was made in inference mode (initial_hidden, get_action) and carries no gradients; "
             "pass `hidden.for_training()`, or None to start from zeros"
         )
-
-
-@overload
-def ordinary(tensor: Tensor) -> Tensor: ...
-@overload
-def ordinary(tensor: Tensor | None) -> Tensor | None: ...
-def ordinary(tensor: Tensor | None) -> Tensor | None:
-    """The tensor itself, or, where it was made in inference mode and that is over, a copy that autograd can save."""
-    if tensor is None or not tensor.is_inference() or torch.is_inference_mode_enabled():
-        return tensor
-    return tensor.clone()

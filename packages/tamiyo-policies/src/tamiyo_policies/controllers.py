@@ -1,4 +1,8 @@
-"""Controllers: a policy with features and masks around it, and two that need no policy. Pure: memory is a value."""
+"""Controllers: a policy with features and masks around it, and two that need no policy. Pure: memory is a value.
+
+They act once an epoch, so that they can afford to check at every step what bundles leave to their callers: what is not
+finite or not legal is an error, never a quiet WAIT.
+"""
 
 from typing import NamedTuple, final
 
@@ -17,15 +21,18 @@ from leyline_types import (
 from tamiyo_features import (
     FrozenNormalizer,
     NormalizerState,
+    check_finite_features,
+    check_observation,
     extract_features,
     fits_schema,
     freeze,
     normalize,
 )
-from tamiyo_masks import FactoredMaskedCategorical, action_masks
+from tamiyo_masks import FactoredMaskedCategorical, action_masks, check_masks
 from tamiyo_policies.errors import PolicyInputError
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.protocol import PolicyBundle
+from tamiyo_policies.step_checks import check_step
 
 _DEFAULT_RULES = LegalityRules()
 
@@ -84,21 +91,33 @@ class PolicyController:
     def act(
         self, observation: Observation[Tensor], memory: PolicyMemory
     ) -> tuple[FactoredActions[Tensor], PolicyMemory]:
-        """The policy's actions, int64 [env] in each head; the observation must be on the policy's device."""
-        bundle = self._bundle
+        """The policy's actions, int64 [env] in each head; the observation must be on the policy's device.
+
+        Raises:
+            ObservationError: the observation has other shapes than the policy's slots imply, or a value that is not
+                finite (`tamiyo_features.check_observation`), or a feature is not once it is normalised.
+            InvalidStateMachineError: an environment without a legal op, or a legal op without a legal choice.
+            NonFinitePolicyError: the policy's logits, value or hidden state are not finite.
+            IllegalActionError: the policy chose what is not legal.
+        """
+        bundle, slots, telemetry = self._bundle, self._bundle.slot_config, self._bundle.config.telemetry
         precise = torch.promote_types(bundle.dtype, torch.float32)
-        features = extract_features(
-            observation, bundle.slot_config, telemetry=bundle.config.telemetry, dtype=precise
-        )
+        features = extract_features(observation, slots, telemetry=telemetry, dtype=precise)
+        check_observation(observation, slots)
         if self._normalizer is not None:
             features = normalize(self._normalizer, features)
+        features = features.to(bundle.dtype)
+        check_finite_features(features, slots, telemetry=telemetry)
+        masks = action_masks(observation, slots, self._rules)
+        check_masks(masks)
         result = bundle.get_action(
-            features.to(bundle.dtype),
-            action_masks(observation, bundle.slot_config, self._rules),
+            features,
+            masks,
             memory.hidden,
             deterministic=self._deterministic,
             generator=_generator(bundle.device, self._seed, memory.step),
         )
+        check_step(bundle, memory.hidden, result, masks)
         return result.actions, PolicyMemory(result.hidden, memory.step + 1)
 
 
@@ -124,8 +143,15 @@ class RandomController:
         return 0
 
     def act(self, observation: Observation[Tensor], memory: int) -> tuple[FactoredActions[Tensor], int]:
-        """Random legal actions, int64 [env] in each head."""
+        """Random legal actions, int64 [env] in each head.
+
+        Raises:
+            ObservationError: a value that is not finite (`tamiyo_features.check_observation`).
+            InvalidStateMachineError: an environment without a legal op, or a legal op without a legal choice.
+        """
+        check_observation(observation, self._slot_config)
         masks = action_masks(observation, self._slot_config, self._rules)
+        check_masks(masks)
         logits = torch.zeros(*masks.op.shape[:-1], sum(head_sizes(self._slot_config)), device=masks.op.device)
         generator = _generator(masks.op.device, self._seed, memory)
         return FactoredMaskedCategorical(logits, masks).sample(generator), memory + 1
@@ -133,7 +159,7 @@ class RandomController:
 
 @final
 class WaitController:
-    """Never does anything: what a host becomes when nothing grows in it."""
+    """Never does anything: what a host becomes when nothing grows in it. Reads no value of an observation."""
 
     def initial_memory(self, num_envs: int) -> None:
         """Nothing to remember."""

@@ -31,3 +31,11 @@ class OffPolicyUnsupportedError(NotImplementedError):
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used: missing, damaged, or made for something else. Nothing was loaded."""
+
+
+class TensorFileError(ValueError):
+    """Bytes that are no tensors in the format of safetensors, or other ones than were expected."""
+
+
+class NonFinitePolicyError(ValueError):
+    """A policy computed NaN or infinity from a finite observation, so that it means no action."""

@@ -19,7 +19,7 @@ class Acted(NamedTuple):
     log_prob: Float[Tensor, " batch"]
     value: Float[Tensor, " batch"]
     hidden: HiddenState
-    op_logits: Float[Tensor, "batch op"]
+    logits: Float[Tensor, "batch choices"]
 
 
 class Scored(NamedTuple):
@@ -56,8 +56,7 @@ def act(
         log_probs = distribution.head_log_probs(actions)
     else:
         actions, log_probs = distribution.sample_and_head_log_probs(uniform=uniform)
-    op_logits = outputs.logits[..., -masks.op.shape[-1] :]
-    return Acted(actions, log_probs, log_probs.sum(-1), outputs.value, hidden, op_logits)
+    return Acted(actions, log_probs, log_probs.sum(-1), outputs.value, hidden, outputs.logits)
 
 
 def score(

@@ -20,7 +20,8 @@ from leyline_types import (
     SlotConfig,
     TempoAction,
 )
-from tamiyo_masks import action_masks
+from tamiyo_features import check_observation
+from tamiyo_masks import action_masks, check_masks
 from tamiyo_policies.heuristic_rules import RULES, Rule, SlotView
 from tamiyo_policies.heuristic_settings import HeuristicSettings
 
@@ -80,7 +81,7 @@ class HeuristicController:
     def act(
         self, observation: Observation[Tensor], memory: HeuristicMemory
     ) -> tuple[FactoredActions[Tensor], HeuristicMemory]:
-        """What the rules order, int64 [env] in each head."""
+        """What the rules order, int64 [env] in each head. Raises: as `explain`."""
         decisions = self.explain(observation, memory)
         device = observation.slots.stage.device
         indices = [decision.action.to_indices(self._slot_config) for decision in decisions]
@@ -88,8 +89,16 @@ class HeuristicController:
         return actions, self._remember(observation, actions, memory)
 
     def explain(self, observation: Observation[Tensor], memory: HeuristicMemory) -> tuple[Decision, ...]:
-        """What `act` does to each environment for this observation and memory, and the rule behind it."""
+        """What `act` does to each environment for this observation and memory, and the rule behind it.
+
+        Raises:
+            ObservationError: a value that is not finite (`tamiyo_features.check_observation`): no comparison of a rule
+                would find it true.
+            InvalidStateMachineError: an environment without a legal op, or a legal op without a legal choice.
+        """
+        check_observation(observation, self._slot_config)
         masks = action_masks(observation, self._slot_config, self._rules)
+        check_masks(masks)
         columns = zip(
             _views(observation),
             (masks.slot_by_op & masks.op[..., None]).tolist(),  # rows of illegal ops still name slot 0

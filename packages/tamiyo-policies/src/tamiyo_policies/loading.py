@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from leyline_types import Controller, LegalityRules, SlotConfig
+from leyline_types import MAX_FILE_BYTES, Controller, LegalityRules, SlotConfig, printable
 from tamiyo_policies.checkpoint import load_checkpoint
 from tamiyo_policies.controllers import PolicyController, RandomController, WaitController
 from tamiyo_policies.errors import CheckpointError, UnknownPolicyError
@@ -29,6 +30,7 @@ def load_controller(
     seed: int = 0,
     rules: LegalityRules = _DEFAULT_RULES,
     device: torch.device | str = "cpu",
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> Controller[Tensor, Any]:
     """The controller that a checkpoint, the folder of a run or one of `CONTROLLER_NAMES` stands for.
 
@@ -42,6 +44,7 @@ def load_controller(
         seed: of samples.
         rules: what is legal.
         device: where a policy lives.
+        max_bytes: the largest checkpoint that is read.
 
     Raises:
         UnknownPolicyError: neither a name nor a path that exists.
@@ -56,17 +59,27 @@ def load_controller(
                 return RandomController(slots, seed=seed, rules=rules)
             case _:
                 return WaitController()
-    path = Path(path_or_name)
-    if not path.exists():
-        raise UnknownPolicyError(
-            f"{os.fspath(path_or_name)!r} is no file or folder, and no controller; "
-            f"controllers are {', '.join(CONTROLLER_NAMES)}"
-        )
-    bundle, normalizer = load_checkpoint(path / CHECKPOINT_NAME if path.is_dir() else path, device=device)
+    path = _checkpoint_of(path_or_name)
+    bundle, normalizer = load_checkpoint(path, device=device, max_bytes=max_bytes)
     if slot_config is not None and slot_config != bundle.slot_config:
         raise CheckpointError(
-            f"the policy in {path} acts on slots {', '.join(bundle.slot_config)}, not on {', '.join(slot_config)}"
+            f"the policy in {printable(path_or_name)} acts on slots {', '.join(bundle.slot_config)}, "
+            f"not on {', '.join(slot_config)}"
         )
     return PolicyController(
         bundle, deterministic=deterministic, seed=seed, rules=rules, normalizer=normalizer
     )
+
+
+def _checkpoint_of(path_or_name: str | os.PathLike[str]) -> Path:
+    """The file that a path stands for: itself, or that of a run's folder."""
+    path = Path(path_or_name)
+    try:
+        is_folder = S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate, which no path can hold
+        why = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', error)})"
+        raise UnknownPolicyError(
+            f"{os.fspath(path_or_name)!r} is no file or folder{why}, and no controller; "
+            f"controllers are {', '.join(CONTROLLER_NAMES)}"
+        ) from None
+    return path / CHECKPOINT_NAME if is_folder else path

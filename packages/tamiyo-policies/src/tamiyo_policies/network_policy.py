@@ -76,7 +76,7 @@ class NetworkPolicy(PolicyBundleBase):
             value=acted.value,
             hidden=acted.hidden,
             masks=masks,
-            op_logits=acted.op_logits,
+            logits=acted.logits,
         )
 
     def _on_value(

@@ -25,7 +25,7 @@ class ActionResult:
         value: expected return from here.
         hidden: the state for the next step.
         masks: the masks that the actions were drawn under.
-        op_logits: unmasked logits of the op head, for telemetry.
+        logits: unmasked logits of all heads, concatenated in head order.
     """
 
     actions: FactoredActions[Tensor]
@@ -34,7 +34,12 @@ class ActionResult:
     value: Float[Tensor, " batch"]
     hidden: HiddenState
     masks: ActionMasks
-    op_logits: Float[Tensor, "batch op"]
+    logits: Float[Tensor, "batch choices"]
+
+    @property
+    def op_logits(self) -> Float[Tensor, "batch op"]:
+        """Of them, those of the op head, the last; for telemetry."""
+        return self.logits[..., -self.masks.op.shape[-1] :]
 
 
 @dataclass(frozen=True, slots=True)

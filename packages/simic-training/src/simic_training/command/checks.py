@@ -16,6 +16,7 @@ import torch
 from simic_training.engines.local import cores
 from simic_training.engines.ray_engine import RayEngine
 from simic_training.engines.ray_nodes import Node, nodes
+from simic_training.engines.ray_start import FOLDER, START_TIMEOUT
 from simic_training.engines.unit import EngineError
 from simic_training.engines.versions import LIBRARIES, PACKAGES
 from tamiyo_policies import get_policy, list_policies, register_builtin_policies
@@ -50,13 +51,23 @@ class Check(NamedTuple):
     needed: bool = False
 
 
-def every_check(*, ray: bool = False, address: str | None = None) -> list[Check]:
+def every_check(
+    *, ray: bool = False, address: str | None = None, start_timeout: float = START_TIMEOUT
+) -> list[Check]:
     """Look at everything.
 
     Args:
-        ray: whether the engine is to be Ray, and not this machine's processes. address: see `RayEngine`.
+        ray: whether the engine is to be Ray, and not this machine's processes.
+        address, start_timeout: see `RayEngine`.
     """
-    return [*machine(), engine(ray, address), *packages(), *policies(), *folder(Path()), *extras()]
+    return [
+        *machine(),
+        engine(ray, address, start_timeout),
+        *packages(),
+        *policies(),
+        *folder(Path()),
+        *extras(),
+    ]
 
 
 def machine() -> Iterator[Check]:
@@ -81,18 +92,21 @@ def machine() -> Iterator[Check]:
     )
 
 
-def engine(ray: bool, address: str | None) -> Check:
+def engine(ray: bool, address: str | None, start_timeout: float) -> Check:
     """Who would do units of work."""
     if not ray:
         found = f"local: up to {cores()} worker processes of one thread each"
         return Check("engine", f"{found}; --engine ray looks for a cluster")
     try:
-        with closing(RayEngine(address)):
+        with closing(RayEngine(address, start_timeout=start_timeout)):
             machines = nodes()
     except EngineError as error:
         return Check("engine", "ray: not there", str(error), needed=True)
-    where = "started for this command" if address is None else address
-    found = f"ray: {where}, nodes {len(machines)}, cores {sum(node.cores for node in machines)}"
+    found = f"ray: {address or 'started for this command'}, nodes {len(machines)}"
+    found += f", cores {sum(node.cores for node in machines)}"
+    if address is None:
+        kept = Path(tempfile.gettempdir(), f"{FOLDER}*")
+        found += f"; this machine alone can reach it; until it ends its sockets and logs are in {kept}"
     return Check("engine", found, _lacking(machines), needed=True)
 
 

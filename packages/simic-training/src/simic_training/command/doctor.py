@@ -9,6 +9,7 @@ from simic_training.command.checks import Check, every_check
 from simic_training.command.engines import RAY, check_engine
 from simic_training.command.saying import say
 from simic_training.command.shown import show_rows
+from simic_training.engines.ray_start import START_TIMEOUT
 from simic_training.runs.interrupts import InterruptGuard
 
 
@@ -21,7 +22,11 @@ def doctor_command(
         UsageError: options that do not go together.
     """
     check_engine(options)
-    checks = every_check(ray=options.engine == RAY, address=getattr(options, "address", None))
+    checks = every_check(
+        ray=options.engine == RAY,
+        address=getattr(options, "address", None),
+        start_timeout=getattr(options, "start_timeout", START_TIMEOUT),
+    )
     rows = [(check.name, "\n".join(filter(None, (check.found, check.advice)))) for check in checks]
     show_rows(console, "What is here, and what to do about what is not", ("", ""), rows)
     missing = unmet(checks)

@@ -8,11 +8,12 @@ from simic_training.command.parsing import UsageError, positive_number
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine, cores
 from simic_training.engines.ray_engine import RayEngine
+from simic_training.engines.ray_start import START_TIMEOUT
 from simic_training.engines.unit import Engine
 
 LOCAL: Final = "local"
 RAY: Final = "ray"
-ENGINE_USAGE: Final = "[--engine local|ray] [--workers N] [--address HOST:PORT]"
+ENGINE_USAGE: Final = "[--engine local|ray] [--workers N] [--address HOST:PORT] [--start-timeout SECONDS]"
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,15 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         metavar="HOST:PORT",
         help='with --engine ray: of the cluster, or "auto" for one on this machine (default: start one for this '
-        "command alone)",
+        "command alone, which other machines and users cannot reach)",
+    )
+    parser.add_argument(
+        "--start-timeout",
+        type=positive_number,
+        default=argparse.SUPPRESS,
+        metavar="SECONDS",
+        help=f"with --engine ray: that a cluster for this command alone may take to start (default: "
+        f"{START_TIMEOUT:.0f})",
     )
 
 
@@ -51,6 +60,10 @@ def check_engine(options: argparse.Namespace) -> None:
         raise UsageError("--workers is for --engine local: a Ray cluster has as many as it has cores")
     if options.engine == LOCAL and hasattr(options, "address"):
         raise UsageError("--address is for --engine ray")
+    if hasattr(options, "start_timeout") and (options.engine == LOCAL or hasattr(options, "address")):
+        raise UsageError(
+            "--start-timeout is for --engine ray without --address: for a cluster that is started"
+        )
 
 
 def engine_of(options: argparse.Namespace) -> closing[Engine]:
@@ -60,9 +73,10 @@ def engine_of(options: argparse.Namespace) -> closing[Engine]:
         options: those of `add_engine_options`.
 
     Raises:
-        EngineError: there is no such cluster, or no workers can be started here.
+        EngineError: there is no such cluster, or none, or no workers, can be started here.
     """
     if options.engine == RAY:
-        return closing(RayEngine(getattr(options, "address", None)))
+        timeout = getattr(options, "start_timeout", START_TIMEOUT)
+        return closing(RayEngine(getattr(options, "address", None), start_timeout=timeout))
     workers = getattr(options, "workers", cores())
     return closing(HereEngine() if workers == 1 else LocalEngine(workers))

@@ -20,6 +20,7 @@ from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.results import evaluation_to_json
 from simic_training.evaluation.run import evaluate_run, weights_in
 from simic_training.evaluation.stages import stages_of
+from simic_training.growth.draws import check_data
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EVALUATION, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
@@ -45,6 +46,7 @@ def evaluate_command(
     check_engine(options)
     run = RunFolder.open_run(options.run)
     config = run.read_config()
+    check_data(config.env)
     chosen = evaluation_options(options, config)
     if hasattr(options, "only"):
         play_only(options.only, weights_in(run.checkpoint), config.env, chosen, words, console)

@@ -6,7 +6,9 @@ from kasmina_hosts import DivergedHostError
 from simic_training.command.parsing import USAGE_ERROR, UsageError
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.unit import EngineError
+from simic_training.growth.draws import OtherDataError
 from simic_training.ppo.finite import NonFiniteLossError
+from simic_training.runs.divergence import DivergedRunError
 from simic_training.runs.folder import RunFolder, RunFolderError, RunStorageError
 from simic_training.runs.settings import ConfigError
 from tamiyo_policies import CheckpointError
@@ -15,10 +17,11 @@ FAILURE: Final = 1
 SIGNALLED: Final = 128
 """Plus the number of the signal."""
 
-_USAGE: Final = (UsageError, ConfigError, RunFolderError, EngineError)
+_USAGE: Final = (UsageError, ConfigError, RunFolderError, EngineError, OtherDataError)
 _EXPECTED: Final = (
     *_USAGE,
     NonFiniteLossError,
+    DivergedRunError,
     DivergedHostError,
     CheckpointError,
     UnitFailedError,

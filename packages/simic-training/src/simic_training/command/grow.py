@@ -53,7 +53,7 @@ def grow_command(
     torch.set_num_threads(1)
     run = RunFolder.open_run(options.run)
     config = run.read_config()
-    state, _ = newest_state(run, fresh_state(config))
+    state, _ = newest_state(run, config, fresh_state(config))
     check_unit(options, config, state.update)
     place = (options.update - 1, options.group - 1, options.part - 1)
     content = grow_unit(weights_for(config, state, place[0]), config, *place)

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from errno import EPIPE
+from io import TextIOWrapper
 from types import MappingProxyType
 from typing import Final, final
 
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options, rest = parser.parse_known_args(words)
     options.parser.refuse_rest(rest)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     console = _Output(highlight=False)
     try:
         with InterruptGuard() as guard:

@@ -12,6 +12,7 @@ from simic_training.command.only import add_only
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
 from simic_training.evaluation.options import Schedules
+from simic_training.runs.folder import REPORT
 
 _Commands = Any
 
@@ -145,6 +146,13 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
 def _add_report(commands: _Commands) -> None:
     parser = _add(commands, "report", "write a page of figures about a run")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FILE.html",
+        help=f"where the page goes, for example where RUN cannot be written (default: {REPORT} in RUN)",
+    )
 
 
 def _add_grow(commands: _Commands) -> None:

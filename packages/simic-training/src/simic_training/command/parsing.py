@@ -1,12 +1,15 @@
 """Words of a command line to options; whatever is wrong with them is said in one line."""
 
 import argparse
+import reprlib
 from collections.abc import Sequence
 from typing import Final, NoReturn, final
 
 from simic_training.runs.setting_names import nearest
 
 USAGE_ERROR: Final = 2
+_MOST_DIGITS: Final = 18
+"""Of a whole number; more than these fit no integer of 64 bits."""
 
 
 class UsageError(ValueError):
@@ -48,8 +51,8 @@ def whole_number(text: str) -> int:
     Raises:
         ArgumentTypeError: it is none.
     """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {text!r}")
+    if not _is_whole(text):
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {reprlib.repr(text)}")
     return int(text)
 
 
@@ -59,6 +62,10 @@ def positive_number(text: str) -> int:
     Raises:
         ArgumentTypeError: it is none.
     """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
+    if not _is_whole(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, not {reprlib.repr(text)}")
     return int(text)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS

@@ -38,7 +38,11 @@ def no_advice(error: Exception) -> str:
 
 @contextmanager
 def logged(
-    run: RunFolder, words: Sequence[str], *, advice: Callable[[Exception], str] = no_advice
+    run: RunFolder,
+    words: Sequence[str],
+    *,
+    advice: Callable[[Exception], str] = no_advice,
+    needed: bool = True,
 ) -> Iterator[None]:
     """Write what happens in the block into the run's log; warnings are shown on stderr too.
 
@@ -46,17 +50,29 @@ def logged(
         run: its folder.
         words: the command, for the log's first line.
         advice: what can be done about a failure; empty where that is not known.
+        needed: whether nothing is done without a log; if not, a warning says that there is none.
 
     Raises:
         LoggedError: in place of any failure in the block.
-        OSError: the log cannot be opened.
+        OSError: the log cannot be opened, and is needed.
     """
-    file = _QuietFile(run.log, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     shown = logging.StreamHandler(sys.stderr)
     shown.setFormatter(logging.Formatter("tamiyo: warning: %(message)s"))
     shown.addFilter(_is_warning_of_ours)
-    with _attached([file, shown]):
+    handlers: list[logging.Handler] = [shown]
+    unwritten: OSError | None = None
+    try:
+        file = _QuietFile(run.log, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        if needed:
+            raise
+        unwritten = error
+    else:
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.insert(0, file)
+    with _attached(handlers):
+        if unwritten is not None:
+            _log.warning("%s cannot be written: %s", run.log, unwritten.strerror)
         _log.info("tamiyo %s; %s", " ".join(words), surroundings())
         try:
             yield

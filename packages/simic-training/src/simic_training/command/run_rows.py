@@ -1,10 +1,10 @@
 """Run folders at a glance."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from simic_training.runs.folder import RunFolder, RunFolderError
+from leyline_types import read_file
+from simic_training.runs.folder import RunFolder, RunFolderError, parse_object
 from simic_training.runs.lock import is_locked
 
 
@@ -23,8 +23,8 @@ def run_rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
 
 def _standing(run: RunFolder) -> tuple[str, str, str]:
     config = run.read_config()
-    lines = run.metrics.read_bytes().splitlines(keepends=True) if run.metrics.exists() else []
+    lines = read_file(run.metrics).splitlines(keepends=True) if run.metrics.exists() else []
     whole = [line for line in lines if line.endswith(b"\n")]
-    mean = f"{json.loads(whole[-1])['return']['mean']:.2f}" if whole else "-"
+    mean = f"{parse_object(whole[-1].decode('utf-8'))['return']['mean']:.2f}" if whole else "-"
     ended = "finished" if len(whole) >= config.updates else "stopped"
     return f"{len(whole)}/{config.updates}", mean, "running" if is_locked(run) else ended

@@ -71,6 +71,7 @@ def _start(
     check_startable(config)
     with engine_of(options) as engine:  # before anything is written
         run = new_folder(partial(RunFolder.create, config=config), getattr(options, "run", None), parent=RUNS)
+        config = run.read_config()  # with the digest of the data
         with logged(run, words, advice=partial(_advice, run)), locked(run):
             say(
                 console,
@@ -148,6 +149,8 @@ def _advice(run: RunFolder, error: Exception) -> str:
     match error:
         case UnitFailedError():
             return f"{growing(run, error.unit)}, and once that works {_resuming(run)}"
+        case OSError() if not run.path.exists():
+            return f"{run.path} is not there any more: tamiyo train --resume with its new path goes on"
         case OSError() | MemoryError():
             return f"nothing is lost: {_resuming(run)}"
         case _:

@@ -39,4 +39,7 @@ class TrainingNews:
             f"return {record['return']['mean']:.2f}, {record['val_accuracy']:.1f} %, "
             f"size {record['size']:.2f}, {record['steps_per_second']:.0f} steps/s"
         )
+        rollbacks = record["rollbacks"]
+        if rollbacks["hosts"]:
+            news += f", {rollbacks['hosts']} of {rollbacks['of']} hosts diverged"
         self._shown.update(progress.updates_done, progress.config.updates, news, busy(self._load))

@@ -47,6 +47,7 @@ class LocalEngine:
         self._mine = threading.local()  # each thread has a process of its own
         self._alive: dict[str, Worker] = {}
         self._closed = threading.Event()
+        self._telling = threading.Lock()  # of faults, of which nobody wants to hear once it is closed
         start_importing()
 
     @property
@@ -60,7 +61,8 @@ class LocalEngine:
 
     def close(self) -> None:
         """Kill the workers."""
-        self._closed.set()
+        with self._telling:
+            self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in list(self._alive.values()):
             worker.kill()
@@ -74,13 +76,17 @@ class LocalEngine:
                 raise
             except RuntimeError as error:  # BrokenProcessPool; or a closed engine has shut the pool
                 self._drop(name)
-                if not self._closed.is_set():
-                    faults.add("the worker died", name, raised=False, cause=error)
+                self._tell(faults, "the worker died", name, error)
             except WorkError as error:
-                faults.add(str(error), name, raised=True, cause=error)
+                self._tell(faults, str(error), name, error)
             else:
                 return _Finished(content, Done(unit.name, name, seconds, faults.total))
         raise CancelledError
+
+    def _tell(self, faults: Faults, fault: str, worker: str, cause: Exception) -> None:
+        with self._telling:
+            if not self._closed.is_set():
+                faults.add(fault, worker, raised=isinstance(cause, WorkError), cause=cause)
 
     def _worker(self, name: str) -> Worker:
         if getattr(self._mine, "worker", None) is None:

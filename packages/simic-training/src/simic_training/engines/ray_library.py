@@ -1,13 +1,13 @@
-"""Ray itself: found, set up, and asked to join a cluster."""
+"""Ray itself: found, set up, and asked to join a cluster or to start one."""
 
 import os
-import signal
 import socket
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from simic_training.engines.signals_later import handlers_kept, signals_later
+from simic_training.engines.ray_start import UV_RUN, OwnCluster, StartError, in_one_line, ray_tamed
+from simic_training.engines.signals_later import signals_later
 from simic_training.engines.unit import EngineError
 
 AUTO: Final = "auto"
@@ -16,7 +16,7 @@ PATIENCE: Final = 10.0
 
 ENVIRONMENT: Final = MappingProxyType(
     {
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would send the working folder to every node
+        UV_RUN: "0",  # see `ray_tamed`
         "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to others
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as will be Ray's default; until then it warns
     }
@@ -43,7 +43,23 @@ def import_ray() -> Any:
     return ray
 
 
-def join_cluster(address: str | None) -> None:
+def start_cluster(timeout: float) -> OwnCluster:
+    """Start a cluster for this process alone, and make it part of it.
+
+    Args:
+        timeout: seconds that it may take to start.
+
+    Raises:
+        EngineError: this process is part of one already, or it could not be started.
+    """
+    ray = _ray_outside_clusters()
+    try:
+        return OwnCluster(ray, timeout)
+    except (OSError, StartError) as error:
+        raise EngineError(f"no Ray cluster on this machine: {error}") from error
+
+
+def join_cluster(address: str) -> None:
     """Make this process part of a cluster.
 
     Args:
@@ -52,35 +68,30 @@ def join_cluster(address: str | None) -> None:
     Raises:
         EngineError: it is part of one already, or there is none at the address.
     """
+    ray = _ray_outside_clusters()
+    _check_address(address)
+    try:
+        with signals_later(), ray_tamed():
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (Exception, SystemExit) as error:
+        said = in_one_line(error)
+        ray.shutdown()
+        asked = isinstance(error, ConnectionError) and address != AUTO and _MODE not in os.environ
+        hint = f" (does it ask for a token? then set {_MODE}=token)" if asked else ""
+        raise EngineError(f"no Ray cluster {_place(address)}: {said}{hint}") from error
+
+
+def _ray_outside_clusters() -> Any:
     ray = import_ray()
     if ray.is_initialized():
         raise EngineError(
             "this process is part of a Ray cluster already: leave that first, with `ray.shutdown()`"
         )
-    _check_address(address)
-    try:
-        with signals_later(_do_not_abort), handlers_kept():  # Ray would take SIGTERM for itself
-            ray.init(
-                address="local" if address is None else address,
-                include_dashboard=False if address is None else None,
-                log_to_driver=False,
-                logging_level="error",
-            )
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        said = " ".join(str(error).split())
-        asked = isinstance(error, ConnectionError) and address not in {None, AUTO} and _MODE not in os.environ
-        hint = f" (does it ask for a token? then set {_MODE}=token)" if asked else ""
-        raise EngineError(f"no Ray cluster {_place(address)}: {said}{hint}") from error
+    return ray
 
 
-def _do_not_abort(signum: int) -> None:
-    """While it starts, Ray's native part meets SIGTERM too, and sets an alarm to abort the process in three seconds."""
-    if signum == signal.SIGTERM:
-        signal.alarm(0)
-
-
-def _check_address(address: str | None) -> None:
-    if address is None or address == AUTO:
+def _check_address(address: str) -> None:
+    if address == AUTO:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
@@ -91,5 +102,5 @@ def _check_address(address: str | None) -> None:
         raise EngineError(f"no Ray cluster {_place(address)}: {error}") from error
 
 
-def _place(address: str | None) -> str:
-    return f"at {address}" if address not in {None, AUTO} else "on this machine"
+def _place(address: str) -> str:
+    return "on this machine" if address == AUTO else f"at {address}"

@@ -9,7 +9,7 @@ from simic_training.engines.ray_task import reply_of, unit_task
 from simic_training.engines.signals_later import signals_later
 from simic_training.engines.versions import versions
 
-ANSWER: Final = 120.0
+ANSWER: Final = 300.0
 """Seconds in which a node must answer: its first worker has everything to import."""
 
 

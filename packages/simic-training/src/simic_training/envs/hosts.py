@@ -13,8 +13,8 @@ from simic_training.envs.infos import Info, state_info, step_info
 from simic_training.growth.config import GrowthConfig
 from simic_training.growth.draws import HostGroup, draw_groups, slots_of
 from simic_training.growth.world import GrowthWorld
-from tamiyo_features import extract_features
-from tamiyo_masks import ActionMasks, action_masks
+from tamiyo_features import check_finite_features, check_observation, extract_features
+from tamiyo_masks import ActionMasks, action_masks, check_masks
 
 
 class HostState(NamedTuple):
@@ -91,6 +91,7 @@ class LockstepHosts:
         Raises:
             ValueError: `config.rules` enables a slot that is not there, or nothing that fits the hosts.
             FileNotFoundError, ValueError: `config.data` cannot be read as data.
+            ObservationError, InvalidStateMachineError: as `step`.
         """
         seed = int(rng.integers(np.iinfo(np.int64).max))
         self._world.reset(draw_groups(self._config, self._num_hosts, seed, held_out=self._held_out))
@@ -106,6 +107,9 @@ class LockstepHosts:
         Raises:
             ValueError: another shape or another kind of numbers, or an index outside its head; the hosts are as before.
             ResetNeeded: before the first `begin`, or after the end of an episode.
+            ObservationError: the hosts have come to something that is not finite; names environment, slot and feature.
+                Hosts that diverge are set back before that can be. The episode cannot go on; `begin` the next.
+            InvalidStateMachineError: an environment is left without a legal choice, which WAIT rules out.
         """
         if self._state is None or self.ended:
             reason = "the episode has ended" if self.ended else "there is no host yet"
@@ -116,11 +120,15 @@ class LockstepHosts:
         return HostStep(self._look(step_info(step)), (accuracy + rent).numpy(), self.ended)
 
     def _look(self, told: Info) -> HostState:
+        self._state = None  # what does not pass the checks is not to be acted on
         observation, groups = self._world.observe(), self._world.groups
+        check_observation(observation, self.slot_config)
         masks = action_masks(observation, self.slot_config, self._config.rules)
-        features = extract_features(observation, self.slot_config).numpy()
+        check_masks(masks)
+        features = extract_features(observation, self.slot_config)
+        check_finite_features(features, self.slot_config)
         info = {**told, **state_info(observation, groups, masks)}
-        self._state = HostState(groups, observation, features, masks, info)
+        self._state = HostState(groups, observation, features.numpy(), masks, info)
         return self._state
 
     def _factored(self, actions: npt.NDArray[Any]) -> FactoredActions[Tensor]:

@@ -115,6 +115,7 @@ class GrowthEnv(gymnasium.Env[EnvObservation, Array]):
         Raises:
             ValueError: another shape or another kind of numbers, or an index outside its head; the host is as before.
             ResetNeeded: before the first `reset`, or after the end of an episode.
+            ObservationError: the host has come to something that is not finite; names slot and feature.
         """
         step = self._hosts.step(np.asarray(action)[np.newaxis])
         terminated, truncated = step.ended and not self._truncate, step.ended and self._truncate

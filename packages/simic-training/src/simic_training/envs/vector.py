@@ -136,6 +136,7 @@ class GrowthVectorEnv(VectorEnv[EnvObservation, Array, Array]):
         Raises:
             ValueError: another shape or another kind of numbers, or an index outside its head; the hosts are as before.
             ResetNeeded: before the first `reset`, or after the end of an episode where autoreset is disabled.
+            ObservationError: the hosts have come to something that is not finite; names environment, slot and feature.
         """
         if self._hosts.ended and self.autoreset_mode is AutoresetMode.NEXT_STEP:
             observation, info = self._begin()

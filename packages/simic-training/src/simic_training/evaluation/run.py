@@ -4,6 +4,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
+from leyline_types import read_file
 from simic_training.engines.here import HereEngine
 from simic_training.engines.unit import Engine
 from simic_training.evaluation.budget import budget_of, budget_table, payback_table
@@ -82,4 +83,4 @@ def weights_in(checkpoint: Path) -> bytes:
     """
     register_builtin_policies()
     load_checkpoint(checkpoint)  # says what is wrong with it, and where
-    return checkpoint.read_bytes()
+    return read_file(checkpoint)

@@ -118,6 +118,7 @@ def take_hosts(played: Played, rows: Rows, groups: Sequence[HostGroup]) -> Playe
         alpha=episodes.alpha[rows],
         actions=FactoredActions(*(head[rows] for head in episodes.actions)),
         took_effect=episodes.took_effect[rows],
+        rolled_back=episodes.rolled_back[rows],
         reward=RewardTerms(*(term[rows] for term in episodes.reward)),
         total_params=episodes.total_params[rows],
         host_params=episodes.host_params[rows],

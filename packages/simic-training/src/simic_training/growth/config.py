@@ -17,6 +17,8 @@ class GrowthConfig:
     Args:
         data: "digits", or the path of an .npz file (`kasmina_hosts.ArrayTask.from_npz`). Such data is taken whole: of
             `family` only widths and learning rates apply then.
+        data_digest: what the data must be (`kasmina_hosts.data_digest`); none takes whatever is there. A run records
+            what it found, so that it never goes on with other data.
         family: what is drawn for every group of hosts.
         host: what is the same for all hosts; `family` draws their width and learning rate.
         group_size: hosts in a row that share what was drawn, and are trained as one population.
@@ -30,6 +32,7 @@ class GrowthConfig:
     """
 
     data: str = DIGITS
+    data_digest: str | None = None
     family: DigitsFamily = field(default_factory=DigitsFamily)
     host: HostConfig = field(default_factory=HostConfig)
     group_size: int = 8

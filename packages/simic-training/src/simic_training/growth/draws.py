@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from os import fstat
 from typing import NamedTuple
 
 import numpy as np
 
-from kasmina_hosts import ArrayTask, HostConfig, Task, host_slots
-from leyline_types import SlotConfig
+from kasmina_hosts import ArrayTask, HostConfig, Task, digits_digest, host_slots
+from leyline_types import SlotConfig, open_file
 from simic_training.growth.config import DIGITS, GrowthConfig
 
 _HALF = 2**62
+
+
+class OtherDataError(ValueError):
+    """Data that are not those which the settings were recorded with."""
 
 
 class HostGroup(NamedTuple):
@@ -50,6 +55,7 @@ def draw_groups(
     Raises:
         ValueError: a negative seed or no hosts.
         FileNotFoundError, ValueError: `config.data` cannot be read as data.
+        OtherDataError: they are other data than `config.data_digest` says.
     """
     if num_hosts < 1 or seed < 0:
         raise ValueError(f"hosts must be at least 1 and the seed at least 0, not {num_hosts} and {seed}")
@@ -66,6 +72,7 @@ def draw_groups(
 
 def draw_member(config: GrowthConfig, seed: int) -> tuple[Task, HostConfig]:
     """The data, width and learning rate of this seed."""
+    check_data(config)
     member = config.family.draw(seed, config.host)
     return (member.task if config.data == DIGITS else read_data(config.data)), member.config
 
@@ -94,14 +101,47 @@ def draw_seed(rng: np.random.Generator, held_out: bool) -> int:
     return 2 * int(rng.integers(_HALF)) + held_out
 
 
-@lru_cache(maxsize=8)
+def with_data_digest(config: GrowthConfig) -> GrowthConfig:
+    """The settings with the digest of the data that are there now.
+
+    Raises:
+        FileNotFoundError, ValueError, OtherDataError: see `draw_groups`.
+    """
+    check_data(config)
+    return replace(config, data_digest=_digest(config.data))
+
+
+def check_data(config: GrowthConfig) -> None:
+    """See that the data are those which the settings were recorded with.
+
+    Raises:
+        FileNotFoundError, ValueError, OtherDataError: see `draw_groups`.
+    """
+    if config.data_digest is not None and (found := _digest(config.data)) != config.data_digest:
+        raise OtherDataError(
+            f"the data {config.data} are other than recorded: found {found}; recorded (`env.data_digest`) "
+            f"{config.data_digest}"
+        )
+
+
+def _digest(data: str) -> str:
+    return digits_digest() if data == DIGITS else read_data(data).digest
+
+
 def read_data(path: str) -> ArrayTask:
-    """The data in an .npz file, read once.
+    """The data in an .npz file, read once for as long as it stays what it is.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it cannot be used as data.
     """
+    with open_file(path) as file:
+        found = fstat(file.fileno())
+    return _read_data(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _read_data(path: str, version: tuple[int, ...]) -> ArrayTask:
     return ArrayTask.from_npz(path)
 
 

@@ -22,6 +22,7 @@ class Episodes(NamedTuple):
         val_accuracy: percent, [host, epoch + 1].
         stage, blueprint: enum values, [host, epoch + 1, slot]; alpha: the same shape.
         actions: [host, epoch] in every head; took_effect: whether each was neither refused nor stopped by its gate.
+        rolled_back: [host, epoch], whether the host diverged in the epoch and was set back to its last sound state.
         reward: [host, epoch] in every term.
         total_params: [host, epoch + 1]. host_params: of the bare host, [host].
         grown: the seeds that each host holds in the end.
@@ -34,6 +35,7 @@ class Episodes(NamedTuple):
     alpha: Float[Tensor, "host time slot"]
     actions: FactoredActions[Tensor]
     took_effect: Bool[Tensor, "host epoch"]
+    rolled_back: Bool[Tensor, "host epoch"]
     reward: RewardTerms
     total_params: Int[Tensor, "host time"]
     host_params: Int[Tensor, " host"]
@@ -87,6 +89,7 @@ class EpisodeRecorder:
             alpha=torch.stack([each.slots.alpha for each in seen], dim=1),
             actions=FactoredActions(*(torch.stack(head, dim=1) for head in zip(*self._actions, strict=True))),
             took_effect=torch.stack([step.took_effect for step in steps], dim=1),
+            rolled_back=torch.stack([step.rolled_back for step in steps], dim=1),
             reward=RewardTerms(
                 *(torch.stack(term, dim=1) for term in zip(*(step.reward for step in steps), strict=True))
             ),

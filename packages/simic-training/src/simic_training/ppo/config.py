@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf
+from typing import Final
 
 
 class Ratio(StrEnum):
@@ -10,6 +10,10 @@ class Ratio(StrEnum):
 
     HEAD = "head"
     JOINT = "joint"
+
+
+LARGEST: Final = 1e30
+"""Of any number here; float32, in which all is calculated, ends at 3.4e38, and Adam multiplies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +59,13 @@ class PPOConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must lie in [0, 1], not {getattr(self, name)}")
         for name in ("clip", "learning_rate", "grad_clip", "target_kl", "least_std"):
-            if not 0 < getattr(self, name) < inf:
-                raise ValueError(f"`{name}` must be above 0 and finite, not {getattr(self, name)}")
+            if not 0 < getattr(self, name) <= LARGEST:
+                raise ValueError(
+                    f"`{name}` must be above 0 and at most {LARGEST:g}, not {getattr(self, name)}"
+                )
         for name in ("value_weight", "entropy_start", "entropy_end", "learning_rate_end"):
-            if not 0 <= getattr(self, name) < inf:
-                raise ValueError(f"`{name}` must be at least 0 and finite, not {getattr(self, name)}")
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ValueError(f"`{name}` must lie in [0, {LARGEST:g}], not {getattr(self, name)}")
         for name in ("epochs", "minibatches"):
             if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
                 raise ValueError(f"`{name}` must be a whole number, at least 1, not {getattr(self, name)}")

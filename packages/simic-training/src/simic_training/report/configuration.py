@@ -13,6 +13,7 @@ from simic_training.runs.settings import config_to_mapping
 def configuration_section(records: RunRecords) -> Html:
     """Every setting; those that are not the default stand out, with the default beside them."""
     settings, defaults = config_to_mapping(records.config), config_to_mapping(TrainConfig())
+    defaults["env"]["data_digest"] = settings["env"]["data_digest"]  # no choice: every run records its own
     return section(
         "configuration",
         "Configuration",

@@ -60,6 +60,8 @@ def _figure(episode: Episode) -> Html:
     outcome = (
         f"{episode.val_accuracy[-1]:.1f} % at {episode.size:.2f} {TIMES} the size; update {episode.update}"
     )
+    if episode.rolled_back:
+        outcome += f"; diverged and was rolled back in epoch {', '.join(map(str, episode.rolled_back))}"
     task = f"{episode.task}, width {episode.width}, learning rate {episode.learning_rate:g}"
     return tag(
         "figure",

@@ -19,7 +19,14 @@ def overview_section(records: RunRecords) -> Html:
         ]
     if records.updates:
         content.append(
-            tag("dl", *_progress(records.updates), _judged(records), _took(records), class_="tiles")
+            tag(
+                "dl",
+                *_progress(records.updates),
+                _diverged(records.updates),
+                _judged(records),
+                _took(records),
+                class_="tiles",
+            )
         )
     return section("overview", "In short", *content)
 
@@ -68,6 +75,17 @@ def _progress(updates: Sequence[Update]) -> list[Html]:
             f"the bare host's parameters; {sizes[0]:.2f} {TIMES} at the start of the run",
         ),
     ]
+
+
+def _diverged(updates: Sequence[Update]) -> Html:
+    """Hosts whose training broke down: a large share of them means that learning rates are too high."""
+    hosts = sum(update.rollbacks.hosts for update in updates)
+    trained = sum(update.rollbacks.of for update in updates)
+    worst = max(updates, key=lambda update: update.rollbacks.hosts)
+    words = f"of {trained:,} were rolled back to their last sound state"
+    if hosts:
+        words += f"; most in update {worst.update}: {worst.rollbacks.hosts} of {worst.rollbacks.of}"
+    return _tile("Diverged hosts", f"{hosts:,}", words)
 
 
 def _return(update: Update) -> float:

@@ -12,17 +12,18 @@ from simic_training.report.markup import Html, tag
 from simic_training.report.overview import overview_section
 from simic_training.report.records import RunRecords, read_run
 from simic_training.report.timing import timing_section
-from simic_training.runs.folder import REPORT, RunFolder
+from simic_training.runs.folder import RunFolder, write_whole
 
 
-def write_report(run: RunFolder) -> Path:
-    """Write the page of a run into its folder, in place of an older one.
+def write_report(run: RunFolder, path: Path | None = None) -> Path:
+    """Write the page of a run, in place of an older one.
 
     A function of what the folder holds: equal runs give equal pages. A run may be unfinished, and need not have been
     evaluated.
 
     Args:
         run: its folder.
+        path: of the page; None for `run.report`.
 
     Returns:
         The page: well-formed HTML without scripts, everything in one file.
@@ -31,7 +32,7 @@ def write_report(run: RunFolder) -> Path:
         RunFolderError: a file of the run is damaged or of another version.
         OSError: the page cannot be written.
     """
-    return run.write_text(REPORT, render(read_run(run)))
+    return write_whole(run.report if path is None else path, render(read_run(run)))
 
 
 def render(records: RunRecords) -> str:

@@ -1,14 +1,23 @@
 """All that the page shows, read from the folder of a run."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from leyline_types import LifecycleOp, SeedStage
+from pydantic import PositiveFloat, TypeAdapter, ValidationError
+
+from leyline_types import LifecycleOp, SeedStage, read_file
 from simic_training.evaluation.tables import Table, table_from_json
 from simic_training.runs.config import TrainConfig
-from simic_training.runs.folder import EPISODES, EVALUATION, METRICS, RunFolder, RunStorageError
+from simic_training.runs.folder import (
+    EPISODES,
+    EVALUATION,
+    METRICS,
+    RunFolder,
+    RunStorageError,
+    parse_object,
+)
+from simic_training.runs.records import Rollbacks
 from simic_training.statistics import Estimate
 
 RecordT = TypeVar("RecordT")
@@ -25,6 +34,7 @@ class Update(NamedTuple):
     val_accuracy: float
     size: float
     took_effect: float
+    rollbacks: Rollbacks
     actions: Mapping[str, list[int]]
     head_entropy: Mapping[str, float | None]
     critic_loss: float
@@ -34,7 +44,7 @@ class Update(NamedTuple):
     explained_variance: float | None
     held_back: list[str]
     seconds: Mapping[str, float]
-    steps_per_second: float
+    steps_per_second: PositiveFloat
 
 
 class Action(NamedTuple):
@@ -69,6 +79,7 @@ class Episode(NamedTuple):
     return_accuracy: float
     return_rent: float
     size: float
+    rolled_back: list[int]
     val_accuracy: list[float]
     actions: list[Action]
     slots: Mapping[str, list[Stay]]
@@ -109,18 +120,23 @@ def read_run(run: RunFolder) -> RunRecords:
     return RunRecords(
         run=run,
         config=run.read_config(),
-        updates=_read_all(run, METRICS, _update),
-        episodes=_read_all(run, EPISODES, _episode),
+        updates=_read_all(run, METRICS, TypeAdapter(Update), _update),
+        episodes=_read_all(run, EPISODES, TypeAdapter(Episode), _episode),
         tables=tables,
         judged=judged,
     )
 
 
-def _read_all(run: RunFolder, name: str, parse: Callable[[dict[str, Any]], RecordT]) -> list[RecordT]:
+def _read_all(
+    run: RunFolder,
+    name: str,
+    kind: TypeAdapter[RecordT],
+    fields_of: Callable[[dict[str, Any]], dict[str, Any]],
+) -> list[RecordT]:
     found = []
     for number, line in enumerate(run.read_lines(name), start=1):
         try:
-            found.append(parse(line))
+            found.append(kind.validate_python(fields_of(line), strict=True))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunStorageError(
                 f"{run.path / name} is damaged or of another version: line {number}: {_words(error)}"
@@ -132,9 +148,10 @@ def _read_evaluation(run: RunFolder) -> tuple[list[Table], int] | tuple[None, No
     if not run.evaluation.exists():
         return None, None
     try:
-        content = json.loads(run.evaluation.read_text(encoding="utf-8"))
-        judged = int(content["settings"]["trained_episodes"])
-        return [table_from_json(each) for each in content["tables"]], judged
+        content = parse_object(read_file(run.evaluation).decode("utf-8"))
+        judged = TypeAdapter(int).validate_python(content["settings"]["trained_episodes"], strict=True)
+        tables = [table_from_json(each) for each in content["tables"]]
+        return TypeAdapter(list[Table]).validate_python(tables, strict=True), judged
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunStorageError(
             f"{run.path / EVALUATION} is damaged or of another version: {_words(error)}"
@@ -142,22 +159,30 @@ def _read_evaluation(run: RunFolder) -> tuple[list[Table], int] | tuple[None, No
 
 
 def _words(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    match error:
+        case ValidationError():
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "it"
+            return f"{place}: {first['msg'].lower()}, not {first['input']!r}"[:200]
+        case KeyError():
+            return f"it has no {error}"
+        case _:
+            return str(error)
 
 
-def _update(line: dict[str, Any]) -> Update:
+def _update(line: dict[str, Any]) -> dict[str, Any]:
     fields = {name: line[name] for name in Update._fields if name != "episode_return"}
-    return Update(**fields, episode_return=Estimate(**line["return"]))
+    return {**fields, "episode_return": line["return"]}
 
 
-def _episode(line: dict[str, Any]) -> Episode:
+def _episode(line: dict[str, Any]) -> dict[str, Any]:
     parsed = ("episode_return", "actions", "slots")
-    return Episode(
+    return {
         **{name: line[name] for name in Episode._fields if name not in parsed},
-        episode_return=line["return"],
-        actions=[Action(**{**action, "op": LifecycleOp[action["op"]]}) for action in line["actions"]],
-        slots={slot: [_stay(stay) for stay in stays] for slot, stays in line["slots"].items()},
-    )
+        "episode_return": line["return"],
+        "actions": [{**action, "op": LifecycleOp[action["op"]]} for action in line["actions"]],
+        "slots": {slot: [_stay(stay) for stay in stays] for slot, stays in line["slots"].items()},
+    }
 
 
 def _stay(stay: dict[str, Any]) -> Stay:

@@ -1,6 +1,7 @@
 """Everything that a training run is set by."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from leyline_types import LifecycleOp
 from simic_training.growth.config import GrowthConfig
@@ -27,6 +28,8 @@ class TrainConfig:
         normalize: whether features are shifted and scaled by what was seen before.
         prune_from: fraction of the run before which PRUNE is held back: while nothing has been learnt, pruning
             undoes growth at random and teaches the policy to wait. At 1 it is never learnt, yet legal afterwards.
+        memory_limit: GiB that weights, hosts and features of an update may take; settings that need more are refused
+            before anything is built.
         env, ppo: the rest.
 
     Raises:
@@ -42,6 +45,7 @@ class TrainConfig:
     stale_updates: int = 0
     normalize: bool = True
     prune_from: float = 0.6
+    memory_limit: float = 8.0
     env: GrowthConfig = field(default_factory=GrowthConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
 
@@ -62,6 +66,8 @@ class TrainConfig:
             )
         if not 0 <= self.prune_from <= 1:
             raise ValueError(f"`prune_from` must lie in [0, 1], not {self.prune_from}")
+        if not 0 < self.memory_limit < inf:
+            raise ValueError(f"`memory_limit` must be above 0 and finite, not {self.memory_limit}")
         if not 0 <= self.seed < MAX_RUN_SEEDS:
             raise ValueError(f"`seed` must lie in [0, {MAX_RUN_SEEDS}), not {self.seed}")
 

@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from errno import EEXIST, ENOTEMPTY
+from dataclasses import dataclass, replace
+from errno import EEXIST, ENAMETOOLONG, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from leyline_types import open_file, read_file
+from simic_training.growth.draws import with_data_digest
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.settings import ConfigError, config_from_mapping, config_to_mapping
 from tamiyo_policies import CHECKPOINT_NAME
@@ -21,6 +23,9 @@ LOG: Final = "log.txt"
 REPORT: Final = "report.html"
 EVALUATION: Final = "evaluation.json"
 SCHEDULES: Final = "schedules.json"
+_FILES: Final = (CONFIG, METRICS, EPISODES, LOG, REPORT, EVALUATION, CHECKPOINT_NAME)
+MAX_CONFIG_BYTES: Final = 2**20
+"""Settings take some kilobytes."""
 
 
 class RunFolderError(ValueError):
@@ -35,9 +40,28 @@ class RunStorageError(RunFolderError):
     """A run folder whose files are damaged, or that the disk does not let anybody write."""
 
 
+def parse_object(text: str) -> dict[str, Any]:
+    """The JSON object that a text holds.
+
+    Raises:
+        ValueError: it holds none, or one that is nested too deeply or holds NaN or infinity.
+    """
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"it is a JSON {type(content).__name__}, expected an object")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}, expected finite numbers")
+
+
 def cannot_write(folder: str, error: OSError) -> RunFolderError:
     """What is raised where a folder, told in words, cannot be made: a `RunStorageError` unless its path is no path."""
-    kind = RunFolderError if isinstance(error, NotADirectoryError) else RunStorageError
+    kind = RunFolderError if error.errno in (ENOTDIR, ENAMETOOLONG) else RunStorageError
     return kind(f"{folder} cannot be written: {error.strerror}")
 
 
@@ -84,19 +108,26 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
-        """A new folder with its settings written. It appears with all of them or, whatever happens, not at all.
+        """A new folder with its settings written, and the digest of its data among them.
+
+        It appears with all of them or, whatever happens, not at all.
 
         Raises:
+            FileNotFoundError, ValueError: `config.env.data` cannot be read as data, or are other than its digest says.
             RunFolderExistsError: the path exists already.
             RunFolderError: the path leads through a file. RunStorageError: it cannot be written.
         """
         exists = RunFolderExistsError(f"run folder {path} exists; a run never overwrites another")
-        if path.exists():
-            raise exists
+        try:
+            if path.exists():
+                raise exists
+        except OSError as error:
+            raise cannot_write(f"run folder {path}", error) from None
+        recorded = replace(config, env=with_data_digest(config.env))
         draft = cls(path.with_name(f".{path.name}.{os.getpid()}"))
         try:
             draft.states.mkdir(parents=True)
-            draft.write_json(CONFIG, config_to_mapping(config))
+            draft.write_json(CONFIG, config_to_mapping(recorded))
             draft.path.rename(path)
         except OSError as error:
             if error.errno in (ENOTEMPTY, EEXIST):  # made by another process in the meantime
@@ -113,12 +144,18 @@ class RunFolder:
         Raises:
             RunFolderError: there is no such folder, or it holds no run.
         """
-        if not path.exists():
-            raise RunFolderError(f"run folder {path} does not exist")
+        try:
+            if not path.exists():
+                raise RunFolderError(f"run folder {path} does not exist")
+        except OSError as error:
+            raise RunFolderError(f"run folder {path} cannot be looked at: {error.strerror}") from None
         if not path.is_dir():
             raise RunFolderError(f"run folder {path} is a file")
-        if not (path / CONFIG).is_file():
+        if not (path / CONFIG).exists():
             raise RunFolderError(f"{path} is not the folder of a run: it holds no {CONFIG}")
+        for name in _FILES:  # a named pipe, say, would be waited for
+            if (path / name).exists() and not (path / name).is_file():
+                raise RunFolderError(f"{path / name} is no regular file, as those of a run are")
         return cls(path)
 
     def read_config(self) -> TrainConfig:
@@ -127,13 +164,15 @@ class RunFolder:
         Raises:
             RunStorageError: the file is damaged or of another version.
         """
+        path = self.path / CONFIG
         try:
-            content = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
-            return config_from_mapping(content, complete=True)
-        except (OSError, ValueError, ConfigError) as error:
-            raise RunStorageError(
-                f"{self.path / CONFIG} cannot be read as the settings of a run: {error}"
-            ) from None
+            content = parse_object(read_file(path, max_bytes=MAX_CONFIG_BYTES).decode("utf-8"))
+            config = config_from_mapping(content, complete=True)
+            if config.env.data_digest is None:
+                raise ConfigError("`env.data_digest` is missing", ["env.data_digest"])
+        except (OSError, ValueError) as error:
+            raise RunStorageError(f"{path} cannot be read as the settings of a run: {error}") from None
+        return config
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
         """The objects of a file of JSON lines; none where there is no such file yet.
@@ -146,16 +185,32 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return []
+        records: list[dict[str, Any]] = []
         try:
-            text = path.read_text(encoding="utf-8")
-            return [dict(json.loads(line)) for line in text[: text.rfind("\n") + 1].splitlines()]
-        except (ValueError, TypeError) as error:
-            raise RunStorageError(f"{path} is damaged: {error}") from None
+            *lines, _ = read_file(path).decode("utf-8").split("\n")
+            for line in lines:
+                records.append(parse_object(line))
+        except ValueError as error:
+            raise RunStorageError(f"{path} is damaged: line {len(records) + 1}: {error}") from None
+        return records
 
     def whole_lines(self, name: str = METRICS) -> int:
         """Lines of a file that were written to their end; of the metrics: updates done."""
         path = self.path / name
         return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def lines_within(self, name: str, length: int) -> tuple[int, bool]:
+        """Lines that end within the first `length` bytes of a file, and whether the last of these bytes ends one.
+
+        Args:
+            name: of the file; none is as good as an empty one.
+            length: at most as long as the file.
+        """
+        if not length:
+            return 0, True
+        with open_file(self.path / name) as file:
+            content = file.read(length)
+        return content.count(b"\n"), content.endswith(b"\n")
 
     def append_lines(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Add a line per record, and wait until it is on the disk."""
@@ -183,15 +238,21 @@ class RunFolder:
 
     def write_json(self, name: str, content: object, *, indent: int | None = 2) -> Path:
         """Write a file whole, in place of an older one; without `indent` on one line, for what is long."""
-        return self.write_text(name, json.dumps(content, indent=indent, allow_nan=False) + "\n")
+        return write_whole(self.path / name, json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
-    def write_text(self, name: str, text: str) -> Path:
-        """Write a file whole, in place of an older one."""
-        target = self.path / name
-        draft = target.with_name(name + ".draft")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
-        return target
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file whole, in place of an older one.
+
+    Raises:
+        OSError: it cannot be written; an older one is then as it was.
+    """
+    draft = path.with_name(path.name + ".draft")
+    try:
+        draft.write_text(
+            text, encoding="utf-8", errors="backslashreplace"
+        )  # names of files need not be UTF-8
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

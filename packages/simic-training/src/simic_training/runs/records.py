@@ -3,8 +3,8 @@
 All but `CLOCK_FIELDS` is the same in every run of the same settings.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -18,6 +18,31 @@ from simic_training.statistics import estimate
 
 CLOCK_FIELDS: Final = ("seconds", "steps_per_second", "rollout")
 """The fields of a line of metrics that depend on the machine and the hour."""
+
+
+class Rollbacks(NamedTuple):
+    """How many hosts of an update diverged, so that they were set back to their last sound state.
+
+    Args:
+        hosts: those that did at least once.
+        of: hosts in all.
+        times: how often, summed over the hosts.
+    """
+
+    hosts: int
+    of: int
+    times: int
+
+    @classmethod
+    def among(cls, played: Iterable[Episodes]) -> "Rollbacks":
+        """Those of some episodes, at least one."""
+        rolled_back = torch.cat([episodes.rolled_back for episodes in played])
+        return cls(int(rolled_back.any(1).sum()), len(rolled_back), int(rolled_back.sum()))
+
+    @property
+    def widespread(self) -> bool:
+        """Whether it was at least half of the hosts."""
+        return 2 * self.hosts >= self.of
 
 
 def metrics_record(
@@ -53,6 +78,7 @@ def metrics_record(
         for part in ("host", "features", "masks", "policy")
     }
     spent["update"] = update_seconds
+    rollbacks = Rollbacks.among(played)
     steps = config.batch * config.env.host.max_epochs
     return {
         "update": update + 1,
@@ -64,6 +90,7 @@ def metrics_record(
         "val_accuracy": _mean([episodes.val_accuracy[:, -1] for episodes in played]),
         "size": _mean([episodes.size for episodes in played]),
         "took_effect": _mean([episodes.took_effect.float() for episodes in played]),
+        "rollbacks": rollbacks._asdict(),
         "staleness": staleness,
         "actions": actions,
         "head_entropy": head_entropy,
@@ -111,6 +138,9 @@ def episode_records(
                 "return_accuracy": float(episodes.reward.accuracy[host].sum()),
                 "return_rent": float(episodes.reward.rent[host].sum()),
                 "size": float(episodes.size[host]),
+                "rolled_back": [
+                    epoch + 1 for epoch in episodes.rolled_back[host].nonzero().flatten().tolist()
+                ],
                 "val_accuracy": [round(value, 2) for value in episodes.val_accuracy[host].tolist()],
                 "actions": list(action_events(episodes, host, slot_config)),
                 "slots": {

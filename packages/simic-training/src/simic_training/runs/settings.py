@@ -5,12 +5,15 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum, IntEnum
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
+from leyline_types import brief
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.setting_names import described, nearest_setting, nearest_table, optional
 
 ConfigT = TypeVar("ConfigT")
+
+_INTEGERS: Final = 2**63
 
 
 class ConfigError(ValueError):
@@ -160,6 +163,8 @@ def _from_plain(hint: Any, value: Any, where: str, complete: bool) -> Any:
         return _as_float(value, where)
     if type(value) is not hint:
         raise _wrong(where, value, described(hint))
+    if hint is int and not -_INTEGERS <= value < _INTEGERS:
+        raise _wrong(where, value, "an integer of 64 bits")
     return value
 
 
@@ -180,4 +185,4 @@ def _as_float(value: int, where: str) -> float:
 
 
 def _wrong(where: str, value: Any, expected: str) -> ConfigError:
-    return ConfigError(f"`{where}` must be {expected}, not {value!r}", [where.partition("[")[0]])
+    return ConfigError(f"`{where}` must be {expected}, not {brief(repr(value))}", [where.partition("[")[0]])

@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from leyline_types import FileRefusedError, read_file
 from simic_training.growth.config import DIGITS
 from simic_training.runs.config import TrainConfig
+from simic_training.runs.folder import MAX_CONFIG_BYTES
 from simic_training.runs.presets import preset_mapping
 from simic_training.runs.setting_names import every_setting, optional
 from simic_training.runs.settings import ConfigError, build, merge, read_values
@@ -61,20 +63,34 @@ def from_toml(path: Path) -> Source:
         ConfigError: the file cannot be read, is no TOML, or holds an unknown key or a value of the wrong type.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
-        content = tomllib.loads(text)
+        text = read_file(path, max_bytes=MAX_CONFIG_BYTES).decode("utf-8")
+        content = _parse_toml(text)
     except OSError as error:
         raise ConfigError(f"settings file {path} cannot be read: {error.strerror}") from None
+    except FileRefusedError as error:
+        raise ConfigError(f"settings file cannot be read: {error}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"settings file {path} is no UTF-8 text: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"settings file {path} is no TOML: {error}") from None
+        raise ConfigError(f"settings file {path} is not UTF-8 text: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"settings file {path} is not valid TOML: {error}") from None
     place = partial(_place_in_file, path, text)
     try:
         values = read_values(TrainConfig, content)
     except ConfigError as error:
         raise ConfigError(f"{place(error.keys[0])}: {error}", error.keys) from None
     return Source(_with_whole_path(values, path.parent), place)
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """What TOML says.
+
+    Raises:
+        ValueError: it says nothing, or a number of more digits than Python reads, or it is nested too deeply.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def from_flags(texts: Mapping[str, str]) -> Source:
@@ -136,8 +152,8 @@ def _from_text(hint: Any, text: str) -> Any:
 def _list_from_text(hint: Any, text: str) -> Any:
     if text.lstrip().startswith("["):
         try:
-            return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            return _parse_toml(f"value = {text}")["value"]
+        except ValueError:
             return text
     item = typing.get_args(hint)[0]
     return [_from_text(item, part.strip()) for part in text.split(",")] if text.strip() else []
@@ -146,7 +162,13 @@ def _list_from_text(hint: Any, text: str) -> Any:
 def _with_whole_path(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A run goes on from any folder, so that the path of its data must not depend on one."""
     data = values.get("env", {}).get("data", DIGITS)
-    return values if data == DIGITS else merge(values, {"env": {"data": str((folder / data).resolve())}})
+    if data == DIGITS:
+        return values
+    try:
+        path = str((folder / data).resolve())
+    except (OSError, ValueError) as error:  # a NUL, or links in a circle
+        raise ConfigError(f"`env.data` is not a path: {error}", ["env.data"]) from None
+    return merge(values, {"env": {"data": path}})
 
 
 def _holds(values: Mapping[str, Any], key: str) -> bool:
@@ -161,8 +183,8 @@ def _place_in_file(path: Path, text: str, key: str) -> str:
     lines = text.splitlines(keepends=True)
     for number in range(1, len(lines) + 1):
         try:
-            content = tomllib.loads("".join(lines[:number]))
-        except tomllib.TOMLDecodeError:
+            content = _parse_toml("".join(lines[:number]))
+        except ValueError:
             continue  # in the middle of a value
         if _holds(content, key):
             return f"{path}, line {number}"

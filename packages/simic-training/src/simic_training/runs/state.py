@@ -1,26 +1,32 @@
-"""What a run goes on from after any end, as safetensors files of which the two newest are kept."""
+"""What a run goes on from after any end: files of which the two newest are kept, and which prove themselves."""
 
-import json
 import logging
 import os
 import re
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from leyline_types import FileRefusedError, brief, read_file
+from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder, RunStorageError
+from simic_training.runs.tensor_bytes import (
+    DamagedBytesError,
+    seal,
+    tensors_from_bytes,
+    tensors_to_bytes,
+    unseal,
+)
 from tamiyo_features import NormalizerError, NormalizerState, normalizer_from_tensors, normalizer_to_tensors
-from tamiyo_policies import PolicyBundle, PolicyInputError
+from tamiyo_policies import CheckpointError, PolicyBundle, PolicyInputError, checkpoint_from_bytes
 
 KEPT: Final = 2
-_FORMAT: Final = "tamiyo-training-1"
-_NAME: Final = re.compile(r"(\d{6})\.safetensors")
+_FORMAT: Final = "tamiyo-training-2"
+_NAME: Final = re.compile(r"(\d{6})\.state")
+_PARTS: Final = ("policy", "optimizer", "normalizer", "earlier")
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +48,19 @@ class TrainingState(NamedTuple):
 
 
 class DamagedStateError(RunStorageError):
-    """A file that holds no state, or one of another run."""
+    """A file that holds no state, one of another run, or one that says what cannot be."""
+
+
+class _Note(NamedTuple):
+    """What stands in a state beside its tensors.
+
+    Args:
+        update: updates done.
+        lengths: bytes of metrics and episodes at that time, by the name of the file.
+    """
+
+    update: int
+    lengths: dict[str, int]
 
 
 def save_state(run: RunFolder, state: TrainingState) -> None:
@@ -61,15 +79,10 @@ def save_state(run: RunFolder, state: TrainingState) -> None:
         f"earlier.{index}": torch.frombuffer(bytearray(weights), dtype=torch.uint8)
         for index, weights in enumerate(state.earlier)
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    note = {
-        "format": _FORMAT,
-        "update": state.update,
-        "lengths": {name: run.length(name) for name in (METRICS, EPISODES)},
-        "checksum": _checksum(tensors),
-    }
-    content = save(tensors, metadata={"note": json.dumps(note)})
-    path = run.states / f"{state.update:06d}.safetensors"
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    lengths = {name: run.length(name) for name in (METRICS, EPISODES)}
+    content = seal(tensors_to_bytes(tensors, {"format": _FORMAT, "update": state.update, "lengths": lengths}))
+    path = run.states / f"{state.update:06d}.state"
     draft = path.with_suffix(".draft")
     try:
         with draft.open("wb") as file:
@@ -88,88 +101,172 @@ def state_files(run: RunFolder) -> list[Path]:
     return sorted((path for path in run.states.glob("*") if _NAME.fullmatch(path.name)), reverse=True)
 
 
-def load_newest(run: RunFolder, fresh: TrainingState) -> TrainingState:
+def load_newest(run: RunFolder, config: TrainConfig, fresh: TrainingState) -> TrainingState:
     """`newest_state`, with metrics and episodes cut to where it was written, so that the run can go on.
 
     Args:
-        run, fresh: see `newest_state`.
+        run, config, fresh: see `newest_state`.
 
     Raises:
-        RunStorageError: there are states and none can be read, or the logs are shorter than when it was written.
+        RunStorageError: there are states and none can be used.
     """
-    state, lengths = newest_state(run, fresh)
+    state, lengths = newest_state(run, config, fresh)
     for name, length in lengths.items():
         run.cut(name, length)
     return state
 
 
-def newest_state(run: RunFolder, fresh: TrainingState) -> tuple[TrainingState, dict[str, int]]:
-    """The newest state that can be read, put into `fresh`, and how long metrics and episodes were then.
+def newest_state(
+    run: RunFolder, config: TrainConfig, fresh: TrainingState
+) -> tuple[TrainingState, dict[str, int]]:
+    """The newest state that can be used, put into `fresh`, and how long metrics and episodes were then.
 
-    A state that cannot be read is passed over with a warning, and the one before is taken. A run that was ended before
-    it wrote its first state starts again.
+    A state that is damaged, or that says what does not fit the run's settings and files, is passed over with a
+    warning, and the one before is taken. Nothing is changed before a state has proved itself whole. A run that was
+    ended before it wrote its first state starts again.
 
     Args:
         run: its folder.
-        fresh: a state of the run's settings before its first update.
+        config: its settings.
+        fresh: a state of these settings before the first update.
 
     Raises:
-        RunStorageError: there are states and none can be read.
+        RunStorageError: there are states and none can be used; says what is wrong with the newest.
     """
-    files = state_files(run)
-    for path in files:
+    refused: list[DamagedStateError] = []
+    for path in state_files(run):
         try:
             tensors, note = _read(path)
-            return _restore(tensors, note["update"], fresh), note["lengths"]
+            _check_note(note, path, run, config)
+            return _restore(tensors, note.update, config, fresh), note.lengths
         except DamagedStateError as error:
+            refused.append(error)
             _log.warning("%s cannot be used (%s); going back to the state before it", path, error)
-    if files:
-        raise RunStorageError(f"{run.path} cannot go on: none of its {len(files)} states can be read")
+    if refused:
+        raise RunStorageError(
+            f"{run.path} cannot go on: none of its {len(refused)} states can be used; of the newest: {refused[0]}"
+        )
     return fresh, dict.fromkeys((METRICS, EPISODES), 0)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], _Note]:
+    """What a file holds: nothing of it has changed, and its note is of the right types."""
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-            note = json.loads((file.metadata() or {})["note"])
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        tensors, note = tensors_from_bytes(unseal(read_file(path)))
+    except (DamagedBytesError, FileRefusedError) as error:
         raise DamagedStateError(f"it is damaged: {error}") from None
-    if note.get("format") != _FORMAT:
-        raise DamagedStateError(f"its format is {note.get('format')!r}, not {_FORMAT!r}")
-    if note["checksum"] != _checksum(tensors):
-        raise DamagedStateError("it is damaged: its checksum is another one")
-    return tensors, note
+    except OSError as error:
+        raise DamagedStateError(f"it cannot be read: {error.strerror}") from None
+    if not isinstance(note, dict) or note.keys() != {"format", "update", "lengths"}:
+        raise DamagedStateError(f"its note is {brief(repr(note))}, expected format, update and lengths")
+    if note["format"] != _FORMAT:
+        raise DamagedStateError(f"its format is {brief(repr(note['format']))}, not {_FORMAT!r}")
+    lengths = note["lengths"]
+    if not isinstance(lengths, dict) or lengths.keys() != {METRICS, EPISODES}:
+        raise DamagedStateError(
+            f"its `lengths` are {brief(repr(lengths))}, expected {METRICS} and {EPISODES}"
+        )
+    for name, value in {"update": note["update"], **lengths}.items():
+        if type(value) is not int or value < 0:
+            raise DamagedStateError(
+                f"its {name!r} is {brief(repr(value))}, expected an integer of at least 0"
+            )
+    return tensors, _Note(note["update"], lengths)
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    """Of all bytes, in order of name."""
-    total = 0
-    for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes(), total)
-    return total
+def _check_note(note: _Note, path: Path, run: RunFolder, config: TrainConfig) -> None:
+    """Hold a note against the name of its file, the settings, and what metrics and episodes really hold."""
+    if note.update != int(path.stem):
+        raise DamagedStateError(f"it says update {note.update}, its name says {int(path.stem)}")
+    if note.update > config.updates:
+        raise DamagedStateError(f"it says update {note.update}, the run has {config.updates}")
+    for name, lines in ((METRICS, note.update), (EPISODES, note.update * config.batch)):
+        length, found = note.lengths[name], run.length(name)
+        if length > found:
+            raise DamagedStateError(f"it says {length} bytes of {name}, which has {found}")
+        written, last = run.lines_within(name, length)
+        if written != lines or not last:
+            raise DamagedStateError(
+                f"it says update {note.update} and {length} bytes of {name}: these hold {written} whole lines"
+                f"{'' if last else ' and a part of one'}, expected {lines}"
+            )
 
 
-def _restore(tensors: Mapping[str, Tensor], update: int, fresh: TrainingState) -> TrainingState:
-    parts: dict[str, dict[str, Tensor]] = {"policy": {}, "optimizer": {}, "normalizer": {}, "earlier": {}}
+def _restore(
+    tensors: Mapping[str, Tensor], update: int, config: TrainConfig, fresh: TrainingState
+) -> TrainingState:
+    """The state of these tensors; all are looked at before the first of them is put anywhere."""
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         if part not in parts:
             raise DamagedStateError(f"it holds an unknown {name!r}")
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise DamagedStateError(f"its {name!r} holds NaN or inf")
         parts[part][rest] = tensor
+    moments = _moments(parts["optimizer"], fresh.optimizer, update)
+    earlier = _earlier(parts["earlier"], min(update, config.stale_updates))
     policy, optimizer, normalizer = fresh.policy, fresh.optimizer, fresh.normalizer
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        index, _, kind = name.partition(".")
-        moments.setdefault(int(index), {})[kind] = tensor
+    if normalizer is None and parts["normalizer"]:
+        raise DamagedStateError("it holds a normaliser, the run has none")
+    own = policy.state_dict()
+    for name, tensor in parts["policy"].items():
+        if name in own and tensor.dtype != own[name].dtype:
+            raise DamagedStateError(f"its 'policy.{name}' is {tensor.dtype}, expected {own[name].dtype}")
     try:
         if normalizer is not None:
             normalizer = normalizer_from_tensors(parts["normalizer"], policy.slot_config)
-        elif parts["normalizer"]:
-            raise DamagedStateError("it holds a normaliser, the run has none")
-        policy.load_state_dict(parts["policy"])
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    except (PolicyInputError, NormalizerError, ValueError) as error:
+        policy.load_state_dict(parts["policy"])  # which changes nothing unless all of it fits
+    except (PolicyInputError, NormalizerError) as error:
         raise DamagedStateError(f"it is of another run: {error}") from None
-    earlier = [parts["earlier"][str(index)].numpy().tobytes() for index in range(len(parts["earlier"]))]
-    return TrainingState(policy, optimizer, normalizer, update, tuple(earlier))
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return TrainingState(policy, optimizer, normalizer, update, earlier)
+
+
+def _moments(
+    tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, update: int
+) -> dict[int, dict[str, Tensor]]:
+    """What Adam remembers of each parameter that has had a gradient, by its number."""
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    shapes = {
+        f"{index}.{name}": shape
+        for index, parameter in enumerate(parameters)
+        for name, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape))
+    }
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name not in shapes:
+            raise DamagedStateError(f"it holds an unknown 'optimizer.{name}'")
+        if tensor.shape != shapes[name] or tensor.dtype != torch.float32:
+            raise DamagedStateError(
+                f"its 'optimizer.{name}' is {tensor.dtype} {tuple(tensor.shape)}, "
+                f"expected {torch.float32} {tuple(shapes[name])}"
+            )
+        if name.endswith(("step", "exp_avg_sq")) and bool((tensor < 0).any()):
+            raise DamagedStateError(f"its 'optimizer.{name}' holds values below 0")
+        number, _, kind = name.partition(".")
+        moments.setdefault(int(number), {})[kind] = tensor
+    for index, found in moments.items():
+        if len(found) < 3:
+            raise DamagedStateError(f"of 'optimizer.{index}' it holds {', '.join(sorted(found))} alone")
+    if bool(moments) != bool(update):
+        raise DamagedStateError(f"it holds moments of {len(moments)} weights after update {update}")
+    return moments
+
+
+def _earlier(tensors: Mapping[str, Tensor], count: int) -> tuple[bytes, ...]:
+    """The weights after earlier updates, each of which can be acted by."""
+    names = [str(index) for index in range(count)]
+    if tensors.keys() != set(names):
+        found = ", ".join(sorted(f"'earlier.{name}'" for name in tensors)) or "none"
+        raise DamagedStateError(f"it holds earlier weights {found}, expected {count}, numbered from 0")
+    weights = []
+    for name in names:
+        if tensors[name].dtype != torch.uint8 or tensors[name].dim() != 1:
+            raise DamagedStateError(f"its 'earlier.{name}' is not a row of bytes")
+        weights.append(tensors[name].numpy().tobytes())
+        try:
+            checkpoint_from_bytes(weights[-1])
+        except CheckpointError as error:
+            raise DamagedStateError(f"its 'earlier.{name}' cannot be used: {error}") from None
+    return tuple(weights)

@@ -20,9 +20,11 @@ from simic_training.ppo.trajectory import join_trajectories
 from simic_training.ppo.update import make_optimizer, set_learning_rate, update_policy
 from simic_training.runs.collecting import Collected, Collecting
 from simic_training.runs.config import TrainConfig
+from simic_training.runs.divergence import DivergenceWatch
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.records import episode_records, metrics_record
+from simic_training.runs.size import check_size
 from simic_training.runs.state import TrainingState, load_newest, save_state
 from simic_training.runs.units import weights_of
 from tamiyo_features import init_normalizer, update
@@ -44,10 +46,13 @@ def fresh_state(config: TrainConfig) -> TrainingState:
     """A run before its first update.
 
     Raises:
+        TooLargeError: it would need more memory than `config.memory_limit`.
         UnknownPolicyError: no policy is registered under the name.
         FileNotFoundError, ValueError: `config.env.data` cannot be read as data.
+        OtherDataError: they are other data than `config.env.data_digest` says.
     """
     register_builtin_policies()
+    check_size(config)
     slot_config = host_slots(config)
     policy = create_policy(
         PolicyConfig(
@@ -93,6 +98,8 @@ def train(
     Raises:
         Interrupted: a signal came.
         NonFiniteLossError: the policy diverged; what is on disk is of the last good update.
+        DivergedRunError: at least half of the hosts diverged in each of `MOST_DIVERGED` updates in a row, the last of
+            which is on disk like every other.
         UnitFailedError: networks could not be grown: in a worker the same fault came again and again.
         RunFolderError: there is no state to resume from.
         OSError: the disk is full or the folder may not be written to; what was written before is as it was.
@@ -101,13 +108,14 @@ def train(
     state = fresh_state(config)
     if resume:
         with guard.shield():
-            state = load_newest(run, state)
+            state = load_newest(run, config, state)
         _log.info("resumed after update %d of %d", state.update, config.updates)
     with guard.shield():
         if state.update == 0:
             save_state(run, state)
         # Also of a state that was there: a kill may have come between the two.
         save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
+    watch = DivergenceWatch(config, run.read_lines(METRICS))
     collecting = Collecting(config, engine)
     collecting.begin(state)
     begun = perf_counter()
@@ -120,6 +128,7 @@ def train(
                 collecting.learnt(state)
                 _write_down(run, config, state, collected, record)
             on_progress(Progress(config, state.update, record, collected.load))
+            watch.look(record)
     except Exception:
         collecting.drop()
         raise

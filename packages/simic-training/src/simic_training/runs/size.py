@@ -1,0 +1,67 @@
+"""How much memory a run needs, found from its settings alone: nothing is built to find that it is too large."""
+
+from dataclasses import replace
+from typing import Final
+
+import torch
+
+from kasmina_hosts import host_bytes
+from leyline_types import observation_schema
+from simic_training.growth.draws import draw_member, slots_of
+from simic_training.runs.config import TrainConfig
+from tamiyo_policies import PolicyConfig, get_policy
+
+GIB: Final = 2**30
+_COPIES: Final = 4
+"""Of a policy's weights: themselves, their gradients and both of Adam's moments."""
+_FLOAT: Final = 4
+
+
+class TooLargeError(ValueError):
+    """Settings that ask for more memory than `memory_limit` allows."""
+
+
+def check_size(config: TrainConfig) -> None:
+    """See that a run fits into `config.memory_limit`.
+
+    What is counted: weights, gradients and moments of the policy; the hosts of an update, of the largest width, all at
+    once; and the features of an update. Seeds, activations and masks come on top, so that this is a lower bound.
+
+    Raises:
+        TooLargeError: it does not fit; names the settings that count most.
+        UnknownPolicyError: no policy is registered under the name.
+        FileNotFoundError, ValueError: `config.env.data` cannot be read as data, or patches do not tile it.
+    """
+    host = replace(config.env.host, width=max(config.env.family.widths))
+    task, _ = draw_member(config.env, config.seed)
+    channels, height, width = task.train.images.shape[1:]
+    slot_config, epochs = slots_of(host), config.env.host.max_epochs
+    policy = PolicyConfig(policy=config.policy, slot_config=slot_config, hidden_dim=config.hidden_dim)
+    hosts = config.batch * host_bytes(host, (channels, height, width), task.num_classes)
+    features = config.batch * epochs * observation_schema(slot_config).dim * _FLOAT
+    parts = {
+        f"the policy (`hidden_dim` {config.hidden_dim})": _policy_bytes(policy),
+        f"the {config.batch} hosts of an update (`groups` {config.groups}, `env.group_size` {config.env.group_size}, "
+        f"`env.family.widths` up to {host.width})": hosts,
+        f"what {config.batch} hosts observe in an update (`env.host.max_epochs` {epochs})": features,
+    }
+    needed = sum(parts.values())
+    if needed > config.memory_limit * GIB:
+        most = max(parts, key=lambda part: parts[part])
+        raise TooLargeError(
+            f"these settings need at least {needed / GIB:.3g} GiB, more than `memory_limit` {config.memory_limit:g}; "
+            f"most of it for {most}"
+        )
+
+
+def _policy_bytes(config: PolicyConfig) -> int:
+    """What learning takes for the weights of a policy, which is built without memory."""
+    kind = get_policy(config.policy)
+    try:
+        with torch.device("meta"):
+            weights = kind(config).state_dict()
+    except RuntimeError as error:  # torch cannot even count that many bytes
+        raise TooLargeError(
+            f"`hidden_dim` {config.hidden_dim} is more than any memory holds: {error}"
+        ) from None
+    return _COPIES * sum(weight.nbytes for weight in weights.values())
