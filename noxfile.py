@@ -100,6 +100,21 @@ def bench(session: nox.Session, package: Path) -> None:
     session.run("python", "tools/bench_table.py", str(package), str(raw), *session.posargs)
 
 
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Damaged and forged files by the thousand into everything that reads files; see tools/fuzz.py."""
+    sync(session, "--group", "test")
+    session.run("python", "tools/fuzz.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def flips(session: nox.Session) -> None:
+    """Thousands of flipped bits in a run's state, each of which must cost nothing but a warning."""
+    sync(session, "--package", "simic-training", "--group", "test")
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "packages/simic-training/tests/runs/flipped_states.py", folder, env=ONE_THREAD)
+
+
 @nox.session(default=False, reuse_venv=False)
 @nox.parametrize("package", [nox.param(path, id=path.name) for path in PACKAGES])
 def wheels(session: nox.Session, package: Path) -> None:

@@ -292,7 +292,7 @@ def test_a_blended_seed_is_lost_with_its_alpha(small: SmallTask, monkeypatch: py
 
 
 def test_hosts_that_really_diverge_stay_finite(task: DigitsTask) -> None:
-    population = HostPopulation(task, HostConfig(max_epochs=EPOCHS, learning_rate=1e38))
+    population = HostPopulation(task, HostConfig(max_epochs=EPOCHS, learning_rate=1e30))
     seen = play(population, SEEDS, epochs=3)
     assert seen[1].signals.rolled_back.all()
     assert (seen[1].slots.stage[:, 1] == SeedStage.PRUNED).all()

@@ -242,7 +242,10 @@ def test_any_seed_draws_a_member(seed: int) -> None:
         ({"widths": (4, 0)}, "`widths` must be at least 1, not 0"),
         ({"label_noises": (0.5, 1.1)}, r"`label_noises` must be in \[0, 1\], not 1.1"),
         ({"learning_rates": (0.0,)}, "`learning_rates` must be above 0 and at most 1e\\+30, not 0.0"),
-        ({"learning_rates": (float("inf"),)}, "`learning_rates` must be above 0 and at most 1e\\+30, not inf"),
+        (
+            {"learning_rates": (float("inf"),)},
+            "`learning_rates` must be above 0 and at most 1e\\+30, not inf",
+        ),
     ],
 )
 def test_families_refuse(options: dict[str, Any], message: str) -> None:

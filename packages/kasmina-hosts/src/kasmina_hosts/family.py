@@ -54,7 +54,9 @@ class DigitsFamily:
                 raise ValueError(f"`label_noises` must be in [0, 1], not {noise}")
         for rate in self.learning_rates:
             if not 0 < rate <= MAX_LEARNING_RATE:
-                raise ValueError(f"`learning_rates` must be above 0 and at most {MAX_LEARNING_RATE:g}, not {rate}")
+                raise ValueError(
+                    f"`learning_rates` must be above 0 and at most {MAX_LEARNING_RATE:g}, not {rate}"
+                )
 
     def draw(
         self,

@@ -1,5 +1,8 @@
 """What `tamiyo doctor` says about an engine."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from simic_training.command import checks
@@ -30,9 +33,20 @@ def test_what_a_cluster_lacks(monkeypatch: pytest.MonkeyPatch, nodes: list[Node]
     assert check.found == f"ray: head:6379, nodes {len(nodes)}, cores {cores}"
 
 
+def test_where_a_cluster_of_its_own_keeps_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "RayEngine", Joined)
+    monkeypatch.setattr(checks, "nodes", lambda: [WELL])
+    found = checks.engine(True, None, 9.0).found
+    assert found.startswith(
+        "ray: started for this command, nodes 1, cores 16; this machine alone can reach it; "
+    )
+    assert found.endswith(f"its sockets and logs are in {Path(tempfile.gettempdir(), 'tamiyo-ray-*')}")
+
+
 class Joined:
-    def __init__(self, address: str, *, start_timeout: float) -> None:
-        assert (address, start_timeout) == ("head:6379", 9.0)
+    def __init__(self, address: str | None, *, start_timeout: float) -> None:
+        assert address in {"head:6379", None}
+        assert start_timeout == 9.0
 
     def close(self) -> None:
         pass

@@ -221,9 +221,9 @@ def test_metrics_of_other_types(name: str, run: RunFolder, capsys: pytest.Captur
         (
             "metrics.jsonl",
             '{"size": NaN}\n',
-            "metrics.jsonl is damaged: line 1: it holds NaN, expected finite numbers",
+            "metrics.jsonl is damaged: line 1: it is not JSON: NaN is no number of JSON",
         ),
-        ("metrics.jsonl", "[]\n", "metrics.jsonl is damaged: line 1: it is a JSON list, expected an object"),
+        ("metrics.jsonl", "[]\n", "metrics.jsonl is damaged: line 1: it is a JSON list, not an object"),
         (
             "episodes.jsonl",
             '{"episode": "x"}\n',

@@ -15,10 +15,10 @@ from simic_training.runs.folder import (
     METRICS,
     RunFolder,
     RunStorageError,
-    parse_object,
 )
 from simic_training.runs.records import Rollbacks
 from simic_training.statistics import Estimate
+from tamiyo_policies import parse_object
 
 RecordT = TypeVar("RecordT")
 
@@ -148,7 +148,7 @@ def _read_evaluation(run: RunFolder) -> tuple[list[Table], int] | tuple[None, No
     if not run.evaluation.exists():
         return None, None
     try:
-        content = parse_object(read_file(run.evaluation).decode("utf-8"))
+        content = parse_object(read_file(run.evaluation).decode("utf-8"), "it")
         judged = TypeAdapter(int).validate_python(content["settings"]["trained_episodes"], strict=True)
         tables = [table_from_json(each) for each in content["tables"]]
         return TypeAdapter(list[Table]).validate_python(tables, strict=True), judged

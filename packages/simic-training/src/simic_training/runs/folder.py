@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from errno import EEXIST, ENAMETOOLONG, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from leyline_types import open_file, read_file
 from simic_training.growth.draws import with_data_digest
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.settings import ConfigError, config_from_mapping, config_to_mapping
-from tamiyo_policies import CHECKPOINT_NAME
+from tamiyo_policies import CHECKPOINT_NAME, parse_object
 
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.jsonl"
@@ -38,25 +38,6 @@ class RunFolderExistsError(RunFolderError):
 
 class RunStorageError(RunFolderError):
     """A run folder whose files are damaged, or that the disk does not let anybody write."""
-
-
-def parse_object(text: str) -> dict[str, Any]:
-    """The JSON object that a text holds.
-
-    Raises:
-        ValueError: it holds none, or one that is nested too deeply or holds NaN or infinity.
-    """
-    try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"it is a JSON {type(content).__name__}, expected an object")
-    return content
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds {name}, expected finite numbers")
 
 
 def cannot_write(folder: str, error: OSError) -> RunFolderError:
@@ -166,7 +147,7 @@ class RunFolder:
         """
         path = self.path / CONFIG
         try:
-            content = parse_object(read_file(path, max_bytes=MAX_CONFIG_BYTES).decode("utf-8"))
+            content = parse_object(read_file(path, max_bytes=MAX_CONFIG_BYTES).decode("utf-8"), "it")
             config = config_from_mapping(content, complete=True)
             if config.env.data_digest is None:
                 raise ConfigError("`env.data_digest` is missing", ["env.data_digest"])
@@ -189,7 +170,7 @@ class RunFolder:
         try:
             *lines, _ = read_file(path).decode("utf-8").split("\n")
             for line in lines:
-                records.append(parse_object(line))
+                records.append(parse_object(line, "it"))
         except ValueError as error:
             raise RunStorageError(f"{path} is damaged: line {len(records) + 1}: {error}") from None
         return records

@@ -166,7 +166,8 @@ def _with_whole_path(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         return values
     try:
         path = str((folder / data).resolve())
-    except (OSError, ValueError) as error:  # a NUL, or links in a circle
+        path.encode()  # as it is recorded
+    except (OSError, ValueError) as error:  # a NUL, links in a circle, no Unicode
         raise ConfigError(f"`env.data` is not a path: {error}", ["env.data"]) from None
     return merge(values, {"env": {"data": path}})
 

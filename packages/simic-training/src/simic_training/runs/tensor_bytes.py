@@ -3,14 +3,15 @@
 import json
 from collections.abc import Mapping
 from hashlib import sha256
+from io import BytesIO
 from typing import Any, Final
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
+from tamiyo_policies import read_header, read_tensors
+from tamiyo_policies.tensor_files import to_bytes
+
 _NOTE: Final = "note"
-_LENGTH: Final = 8  # bytes of the header's length, which safetensors begins with
 _SEAL: Final = b"tamiyo sha256\n"
 _DIGEST: Final = sha256().digest_size
 
@@ -27,7 +28,7 @@ def tensors_to_bytes(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> 
         note: what JSON can hold.
     """
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    return save(contiguous, metadata={_NOTE: json.dumps(note)})
+    return to_bytes(contiguous, {_NOTE: json.dumps(note)})
 
 
 def tensors_from_bytes(content: bytes) -> tuple[dict[str, Tensor], Any]:
@@ -36,11 +37,11 @@ def tensors_from_bytes(content: bytes) -> tuple[dict[str, Tensor], Any]:
     Raises:
         DamagedBytesError: it did not write that.
     """
+    file = BytesIO(content)
     try:
-        tensors = load(content)
-        end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
-        return tensors, json.loads(json.loads(content[_LENGTH:end])["__metadata__"][_NOTE])
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        header = read_header(file, len(content))
+        return read_tensors(file, header), json.loads(header.metadata[_NOTE])
+    except (ValueError, KeyError, RecursionError) as error:
         raise DamagedBytesError(f"these are no tensors with a note: {error}") from None
 
 
