@@ -1,5 +1,6 @@
 """A run that was made with some data never goes on with others, and no page or table tells of others."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,46 @@ def test_other_data_end_every_command_with_one_line_that_names_both(
     assert f"; recorded (`env.data_digest`) {recorded}" in line
     assert line.count("sha256") == 2
     assert before == {path: path.read_bytes() for path in before}
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "no archive": lambda path: path.write_bytes(b"nothing"),
+    "a named pipe": replace_by_pipe,
+    "a folder": replace_by_folder,
+    "too large": lambda path: os.truncate(path, 3 * 2**30),
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("command", ["train", "evaluate", "report", "grow"])
+def test_data_that_cannot_be_read_any_more(
+    run: Path, data: Path, command: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BROKEN[name](data)
+    capsys.readouterr()
+    words = {
+        "train": ["train", "--resume", str(run), "--workers", "1"],
+        "grow": ["grow", str(run), "--update", "2", "--group", "1"],
+    }.get(command, [command, str(run)])
+    code = main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "unexpected" not in line
+    assert str(data) in line
+    if name == "gone":
+        assert code == {"report": 0, "evaluate": 2}.get(command, 1)
+    else:
+        assert code == 2
 
 
 def test_the_same_data_written_anew_go_on(run: Path, data: Path) -> None:

@@ -36,16 +36,22 @@ def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 
 SETTINGS_FILES = {
     "nested": (
-        "seed = " + "[" * 20_000 + "]" * 20_000,
+        "seed = " + "[" * 4_000 + "]" * 4_000,
         "nested.toml is not valid TOML: it is nested too deeply",
     ),
-    "nested keys": ("a." * 20_000 + "b = 1", "unknown key `a`"),
+    "nested keys": ("a." * 4_000 + "b = 1", "unknown key `a`"),
+    "long line": (
+        "a." * 20_000 + "b = 1",
+        "long-line.toml is not valid TOML: it has a line of 40005 characters",
+    ),
     "digits": ("seed = " + "9" * 5_000, "digits.toml is not valid TOML: Exceeds the limit"),
     "large": ("seed = " + "9" * 400, "`seed` must be an integer of 64 bits"),
     "float": ("[ppo]\nlearning_rate = " + "9" * 400, "`ppo.learning_rate` must be a number below 1.8e308"),
     "NUL": ('[env]\ndata = "a\\u0000b"', "`env.data` is not a path: embedded null byte"),
     "bytes": ("seed = 1 # \udcff", "bytes.toml is not UTF-8 text"),
     "kind": ("seed = {a = [1, 2, 3]}", "`seed` must be an integer, not {'a': [1, 2, 3]}"),
+    "lines": ("#\n" * 30_000 + 'seed = "x"', "lines.toml: `seed` must be an integer, not 'x'"),
+    "long key": ("x" * 9_000 + " = 1", "unknown key `xxx"),
     "long": ("seed = '" + "y" * 9_000 + "'", "`seed` must be an integer, not 'yyy"),
 }
 
@@ -246,11 +252,13 @@ def test_files_of_a_run_that_are_damaged(
     assert main(["list", "runs", str(run.path.parent)]) == 0
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "log.txt", "checkpoint.safetensors", "config.json"])
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "log.txt", "lock", "checkpoint.safetensors", "config.json"]
+)
 def test_a_named_pipe_in_a_run_is_not_waited_for(
     name: str, run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (run.path / name).unlink()
+    (run.path / name).unlink(missing_ok=True)
     os.mkfifo(run.path / name)
     for command in ("report", "evaluate"):
         code, line = answer([command, str(run.path)], capsys)
@@ -295,3 +303,5 @@ def test_a_page_of_a_run_that_cannot_be_written(
     code, line = answer(["report", str(run.path)], capsys)
     assert code == 1
     assert f"tamiyo report {run.path} --out FILE.html writes it elsewhere" in line
+    code, line = answer(["report", str(run.path), "--out", "."], capsys)
+    assert (code, line) == (2, "tamiyo: --out must be the path of a file, not .")

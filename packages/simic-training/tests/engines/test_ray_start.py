@@ -49,8 +49,29 @@ def folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+OTHERS: set[int] = set()
+"""Processes under this one that were there before its cluster: other tests share a cluster of several nodes."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def others() -> None:
+    OTHERS.clear()
+    OTHERS.update(descendants(os.getpid()))
+
+
+def running() -> dict[int, str]:
+    """The processes of this one's own cluster, by their command lines."""
+    theirs = OTHERS.union(*map(descendants, OTHERS))
+    return {pid: command_line(pid) for pid in descendants(os.getpid()) - theirs}
+
+
+def wait_until_it_is_down() -> None:
+    """Those too that have lost their parent."""
+    wait_until("the cluster is down", lambda: not any(map(is_alive, {*running(), *SEEN})))
+
+
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayEngine]:
+def engine(others: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayEngine]:
     """On a cluster of this process's own, of which two workers have started, while the user has settings for others."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(MODE, "disabled")
@@ -59,11 +80,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayEngine]:
             notes = tmp_path_factory.mktemp("notes")
             do(engine, meet, b"", [Unit("", (notes, number, 2)) for number in range(2)])
             yield engine
-
-
-def running() -> dict[int, str]:
-    """The processes of this one's cluster, by their command lines."""
-    return {pid: command_line(pid) for pid in descendants(os.getpid())}
 
 
 def its_token() -> str:
@@ -144,10 +160,9 @@ def test_its_folder_is_this_users_alone_and_goes_with_it(engine: RayEngine, fold
         paths = {path for pid in running() for path in socket_files(pid)}
         assert len(paths) >= 2
         assert all(path.is_relative_to(folder) for path in paths)
-        processes = descendants(os.getpid())
         engine.close()  # which has been closed, and leaves others' clusters alone
         assert ray.is_initialized()
-    wait_until("the cluster is down", lambda: not any(map(is_alive, processes)))
+    wait_until_it_is_down()
     assert list(folders.iterdir()) == []
 
 
@@ -155,10 +170,15 @@ def test_its_folder_is_this_users_alone_and_goes_with_it(engine: RayEngine, fold
 def no_cluster(engine: RayEngine) -> None:
     """This process is part of none."""
     engine.close()
-    wait_until("the cluster is down", lambda: not any(map(is_alive, descendants(os.getpid()))))
+    wait_until_it_is_down()
+
+
+SEEN: set[int] = set()
+"""Processes of clusters whose node was looked for by `never`."""
 
 
 def never(*arguments: Any) -> Any:
+    SEEN.update(running())
     raise RuntimeError("GCS cannot find the node")
 
 
@@ -179,7 +199,7 @@ def test_a_start_that_takes_too_long_is_one_line_and_leaves_no_process(
             assert told is not None, line
             assert list(Path(told[1]).glob("raylet*"))
         assert main(["doctor", "--engine", "ray", "--start-timeout", "1"]) == 1
-    wait_until("it is taken down", lambda: not any(map(is_alive, descendants(os.getpid()))))
+    wait_until_it_is_down()
     with closing(RayEngine()) as engine:  # nothing is left in its way
         assert len(ray.nodes()) == 1
         engine.close()
@@ -192,7 +212,7 @@ def test_a_server_that_dies_ends_the_start_at_once(
     monkeypatch.setattr(ray._private.services, f"{server.upper()}_EXECUTABLE", shutil.which("false"))
     with pytest.raises(EngineError, match=f"its {server} ended with 1 while it started"):
         RayEngine(start_timeout=PATIENCE)
-    wait_until("it is taken down", lambda: not any(map(is_alive, descendants(os.getpid()))))
+    wait_until_it_is_down()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +260,7 @@ def test_a_cluster_that_others_could_reach_is_ended(
         monkeypatch.setattr(ray._raylet, "get_authentication_mode", lambda: value)
     with pytest.raises(EngineError, match=said):
         RayEngine()
-    wait_until("it is taken down", lambda: not any(map(is_alive, descendants(os.getpid()))))
+    wait_until_it_is_down()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -258,7 +278,7 @@ def test_a_signal_ends_a_start_that_takes_its_time(
     with InterruptGuard(), pytest.raises(Interrupted, match=signum.name):
         RayEngine(start_timeout=PATIENCE)
     thread.join()
-    wait_until("it is taken down", lambda: not any(map(is_alive, descendants(os.getpid()))))
+    wait_until_it_is_down()
     assert list(folders.iterdir()) == []
 
 
@@ -319,3 +339,15 @@ def test_processes_that_do_not_hear_are_killed(monkeypatch: pytest.MonkeyPatch) 
         ray_start.end_all(started)
         assert process.returncode == -signal.SIGKILL
     assert started == {}
+
+
+def test_what_a_killed_process_had_started_is_killed_too(tmp_path: Path) -> None:
+    parent = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']).wait()"
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+        wait_until("it has a child", lambda: len(descendants(process.pid)) == 1)
+        (child,) = descendants(process.pid)
+        with ray_start.none_left_under({"raylet": process}):
+            process.kill()
+            process.wait()
+            assert is_alive(child)
+    wait_until("the child is dead", lambda: not is_alive(child))

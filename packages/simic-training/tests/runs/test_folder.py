@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from simic_training.growth.draws import with_data_digest
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import (
     RunFolder,
@@ -19,9 +20,14 @@ from simic_training.runs.folder import (
 )
 
 
+def recorded(config: TrainConfig) -> TrainConfig:
+    """The settings as a run has them: with the digest of its data."""
+    return replace(config, env=with_data_digest(config.env))
+
+
 def test_create_and_open(tmp_path: Path, tiny_config: TrainConfig) -> None:
     run = RunFolder.create(tmp_path / "deep" / "run", tiny_config)
-    assert RunFolder.open_run(run.path).read_config() == tiny_config
+    assert RunFolder.open_run(run.path).read_config() == recorded(tiny_config)
     assert run.read_lines("metrics.jsonl") == []
     run.append_lines("metrics.jsonl", [{"update": 1}, {"update": 2}])
     run.append_lines("metrics.jsonl", [{"update": 3}])
@@ -66,7 +72,7 @@ def test_a_folder_that_the_disk_does_not_take_leaves_nothing(
         with pytest.raises(RunStorageError, match=f"run cannot be written: {os.strerror(code)}"):
             RunFolder.create(tmp_path / "run", tiny_config)
     assert list(tmp_path.iterdir()) == []
-    assert RunFolder.create(tmp_path / "run", tiny_config).read_config() == tiny_config
+    assert RunFolder.create(tmp_path / "run", tiny_config).read_config() == recorded(tiny_config)
 
 
 def test_of_two_who_make_a_folder_at_once_the_second_is_refused(
@@ -77,7 +83,7 @@ def test_of_two_who_make_a_folder_at_once_the_second_is_refused(
     with pytest.raises(RunFolderExistsError, match="never overwrites another"):
         RunFolder.create(tmp_path / "run", replace(tiny_config, seed=1))
     monkeypatch.undo()
-    assert first.read_config() == tiny_config
+    assert first.read_config() == recorded(tiny_config)
     assert list(tmp_path.iterdir()) == [first.path]
 
 

@@ -38,7 +38,7 @@ def evaluate_command(
         guard: signals end the evaluation at once; an older one is then left as it was.
 
     Raises:
-        UsageError, RunFolderError, EngineError: the options cannot be followed.
+        UsageError, DataError, RunFolderError, EngineError: the options cannot be followed.
         LoggedError: anything else went wrong.
         Interrupted: a signal came.
     """
@@ -46,7 +46,10 @@ def evaluate_command(
     check_engine(options)
     run = RunFolder.open_run(options.run)
     config = run.read_config()
-    check_data(config.env)
+    try:
+        check_data(config.env)
+    except OSError as error:
+        raise UsageError(f"the data of the run cannot be read: {reason(error)}") from error
     chosen = evaluation_options(options, config)
     if hasattr(options, "only"):
         play_only(options.only, weights_in(run.checkpoint), config.env, chosen, words, console)

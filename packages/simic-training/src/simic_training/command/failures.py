@@ -1,15 +1,16 @@
 """What a failure says, in one line, and the exit code that it has."""
 
+from pathlib import Path
 from typing import Final
 
 from kasmina_hosts import DivergedHostError
 from simic_training.command.parsing import USAGE_ERROR, UsageError
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.unit import EngineError
-from simic_training.growth.draws import OtherDataError
+from simic_training.growth.draws import DataError
 from simic_training.ppo.finite import NonFiniteLossError
 from simic_training.runs.divergence import DivergedRunError
-from simic_training.runs.folder import RunFolder, RunFolderError, RunStorageError
+from simic_training.runs.folder import RunFolderError, RunStorageError
 from simic_training.runs.settings import ConfigError
 from tamiyo_policies import CheckpointError
 
@@ -17,7 +18,7 @@ FAILURE: Final = 1
 SIGNALLED: Final = 128
 """Plus the number of the signal."""
 
-_USAGE: Final = (UsageError, ConfigError, RunFolderError, EngineError, OtherDataError)
+_USAGE: Final = (UsageError, ConfigError, RunFolderError, EngineError, DataError)
 _EXPECTED: Final = (
     *_USAGE,
     NonFiniteLossError,
@@ -31,17 +32,17 @@ _EXPECTED: Final = (
 
 
 class LoggedError(Exception):
-    """A failure whose whole story is in the log of a run folder.
+    """A failure of a run.
 
     Args:
         error: the failure.
-        run: whose log it is in.
+        log: the file that holds the whole story; None where none could be written.
         hint: what can be done about it; empty where that is not known.
     """
 
-    def __init__(self, error: Exception, run: RunFolder, hint: str) -> None:
+    def __init__(self, error: Exception, log: Path | None, hint: str) -> None:
         super().__init__(describe(error))
-        self.error, self.run, self.hint = error, run, hint
+        self.error, self.log, self.hint = error, log, hint
 
 
 def cause_of(error: Exception) -> Exception:
@@ -52,6 +53,11 @@ def cause_of(error: Exception) -> Exception:
 def is_expected(error: Exception) -> bool:
     """Whether the failure is one that its line explains, without a traceback."""
     return isinstance(cause_of(error), _EXPECTED)
+
+
+def is_logged(error: Exception) -> bool:
+    """Whether the whole story of a failure stands in a file."""
+    return isinstance(error, LoggedError) and error.log is not None and error.log.exists()
 
 
 def exit_code(error: Exception) -> int:
@@ -65,7 +71,7 @@ def failure_line(error: Exception) -> str:
     if not isinstance(error, LoggedError):
         return f"tamiyo: {describe(error)}"
     hint = f"; {error.hint}" if error.hint else ""
-    log = f" (log: {error.run.log})" if error.run.log.exists() else ""
+    log = f" (log: {error.log})" if is_logged(error) else ""
     return f"tamiyo: {describe(error.error)}{hint}{log}"
 
 

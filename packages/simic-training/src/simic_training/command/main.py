@@ -16,11 +16,11 @@ from simic_training.command.doctor import doctor_command
 from simic_training.command.evaluate import evaluate_command
 from simic_training.command.failures import (
     SIGNALLED,
-    LoggedError,
     cause_of,
     exit_code,
     failure_line,
     is_expected,
+    is_logged,
 )
 from simic_training.command.grow import grow_command
 from simic_training.command.listing import list_command
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(cause_of(error), BrokenPipeError):
             _drop_output()
         _complain(failure_line(error))
-        if not is_expected(error) and not isinstance(error, LoggedError):
+        if not is_expected(error) and not is_logged(error):
             traceback.print_exception(error)
         return exit_code(error)
 

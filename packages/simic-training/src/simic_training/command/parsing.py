@@ -8,8 +8,8 @@ from typing import Final, NoReturn, final
 from simic_training.runs.setting_names import nearest
 
 USAGE_ERROR: Final = 2
-_MOST_DIGITS: Final = 18
-"""Of a whole number; more than these fit no integer of 64 bits."""
+_MOST_DIGITS: Final = 19
+"""Of a whole number below 2**63."""
 
 
 class UsageError(ValueError):
@@ -52,7 +52,9 @@ def whole_number(text: str) -> int:
         ArgumentTypeError: it is none.
     """
     if not _is_whole(text):
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {reprlib.repr(text)}")
+        raise argparse.ArgumentTypeError(
+            f"must be an integer of at least 0 and below 2**63, not {reprlib.repr(text)}"
+        )
     return int(text)
 
 
@@ -63,9 +65,11 @@ def positive_number(text: str) -> int:
         ArgumentTypeError: it is none.
     """
     if not _is_whole(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, not {reprlib.repr(text)}")
+        raise argparse.ArgumentTypeError(
+            f"must be an integer of at least 1 and below 2**63, not {reprlib.repr(text)}"
+        )
     return int(text)
 
 
 def _is_whole(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) < 2**63

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from simic_training.command.parsing import UsageError
 from simic_training.command.run_log import logged
 from simic_training.command.saying import quoted, say
 from simic_training.growth.config import GrowthConfig
@@ -25,12 +26,14 @@ def report_command(
     """Write the page and say where it is. A run that cannot be written gets no line in its log.
 
     Raises:
-        RunFolderError: there is no such run; nothing was written.
+        UsageError, RunFolderError: there is no such run, or no such file can be; nothing was written.
         LoggedError: anything else went wrong, other data than the run's included.
         Interrupted: a signal came.
     """
     run = RunFolder.open_run(options.run)
     path: Path = getattr(options, "out", run.report)
+    if not path.name:
+        raise UsageError(f"--out must be the path of a file, not {path}")
     with logged(run, words, advice=partial(_advice, run), needed=False):
         _check_data(run.read_config().env)
         say(console, f"Written to {write_report(run, path)}")

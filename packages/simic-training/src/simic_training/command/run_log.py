@@ -81,7 +81,7 @@ def logged(
             raise
         except Exception as error:
             _log.exception("failed")
-            raise LoggedError(error, run, advice(error)) from error
+            raise LoggedError(error, run.log if unwritten is None else None, advice(error)) from error
         _log.info("done")
 
 

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib import import_module
 from math import ceil
 from pathlib import Path
@@ -140,8 +140,9 @@ class OwnCluster:
         return f"{said} (Ray's logs: {logs})"
 
     def _take_down(self) -> None:
-        self._ray.shutdown()
-        end_all(self._processes)
+        with none_left_under(self._processes):
+            self._ray.shutdown()
+            end_all(self._processes)
         _read_settings()  # those of the next cluster may be others
 
 
@@ -244,6 +245,7 @@ def patiently(
         "RAY_gcs_rpc_server_connect_timeout_s": seconds,
         "RAY_agent_register_timeout_ms": f"{seconds}000",
         "RAY_prestart_worker_first_driver": "0",
+        "RAY_worker_niceness": "0",  # by itself 15: beside two busy processes they would get a thirtieth of their time
     }
     with _environment(of_what_is_started), ExitStack() as stack:
         for each in replaced:
@@ -275,6 +277,23 @@ def in_one_line(error: BaseException) -> str:
         clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def none_left_under(started: Processes) -> Iterator[None]:
+    """Kill what is left, at the end of the block, of what the processes had started themselves.
+
+    A raylet that is killed takes nobody with it: its agents would look for the server for a minute.
+    """
+    psutil = import_module("psutil")  # which comes with Ray
+    under: list[Any] = []
+    for process in started.values():
+        with suppress(psutil.Error):
+            under += psutil.Process(process.pid).children(recursive=True)
+    yield
+    for each in under:
+        with suppress(psutil.Error):
+            each.kill()
 
 
 def end_all(started: Processes) -> None:

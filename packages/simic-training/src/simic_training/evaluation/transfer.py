@@ -65,7 +65,7 @@ def transfer_settings(
         paired_hosts(moved, max(hosts_per_member, -(-MIN_HOSTS // members)), seed),
     )
     shipped = [task for task in (breast_cancer(), photographs()) if fits(task, config.host)]
-    own = [read_data(str(path)) for path in data]
+    own = [read_data(str(path), config.data_limit) for path in data]
     for task, name in zip(own, data, strict=True):
         HostPopulation(task, config.host)
         if [each.name for each in (*shipped, *own)].count(task.name) > 1:

@@ -19,6 +19,7 @@ class GrowthConfig:
             `family` only widths and learning rates apply then.
         data_digest: what the data must be (`kasmina_hosts.data_digest`); none takes whatever is there. A run records
             what it found, so that it never goes on with other data.
+        data_limit: GiB that the arrays of the file may take; more is refused before it is read.
         family: what is drawn for every group of hosts.
         host: what is the same for all hosts; `family` draws their width and learning rate.
         group_size: hosts in a row that share what was drawn, and are trained as one population.
@@ -33,6 +34,7 @@ class GrowthConfig:
 
     data: str = DIGITS
     data_digest: str | None = None
+    data_limit: float = 2.0
     family: DigitsFamily = field(default_factory=DigitsFamily)
     host: HostConfig = field(default_factory=HostConfig)
     group_size: int = 8
@@ -46,6 +48,8 @@ class GrowthConfig:
                 raise ValueError(f"`{name}` must be at least {least}, not {getattr(self, name)}")
         if self.group_size % self.hosts_alike:
             raise ValueError(f"`replicas` ({self.replicas}) must divide `group_size` ({self.group_size})")
+        if not 0 < self.data_limit < inf:
+            raise ValueError(f"`data_limit` must be above 0 and finite, not {self.data_limit}")
         if not 0 <= self.rent_rate < inf:
             raise ValueError(f"`rent_rate` must be at least 0 and finite, not {self.rent_rate}")
 

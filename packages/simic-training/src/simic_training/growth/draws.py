@@ -13,9 +13,14 @@ from leyline_types import SlotConfig, open_file
 from simic_training.growth.config import DIGITS, GrowthConfig
 
 _HALF = 2**62
+GIB = 2**30
 
 
-class OtherDataError(ValueError):
+class DataError(ValueError):
+    """A file that cannot be used as data; one line."""
+
+
+class OtherDataError(DataError):
     """Data that are not those which the settings were recorded with."""
 
 
@@ -54,7 +59,7 @@ def draw_groups(
 
     Raises:
         ValueError: a negative seed or no hosts.
-        FileNotFoundError, ValueError: `config.data` cannot be read as data.
+        FileNotFoundError, DataError: `config.data` cannot be read as data.
         OtherDataError: they are other data than `config.data_digest` says.
     """
     if num_hosts < 1 or seed < 0:
@@ -72,9 +77,13 @@ def draw_groups(
 
 def draw_member(config: GrowthConfig, seed: int) -> tuple[Task, HostConfig]:
     """The data, width and learning rate of this seed."""
-    check_data(config)
     member = config.family.draw(seed, config.host)
-    return (member.task if config.data == DIGITS else read_data(config.data)), member.config
+    if config.data == DIGITS:
+        _compare(config, digits_digest())
+        return member.task, member.config
+    task = read_data(config.data, config.data_limit)
+    _compare(config, task.digest)
+    return task, member.config
 
 
 def every_member(config: GrowthConfig, seed: int) -> Iterator[tuple[Task, HostConfig]]:
@@ -105,44 +114,56 @@ def with_data_digest(config: GrowthConfig) -> GrowthConfig:
     """The settings with the digest of the data that are there now.
 
     Raises:
-        FileNotFoundError, ValueError, OtherDataError: see `draw_groups`.
+        FileNotFoundError, DataError: see `draw_groups`.
     """
     check_data(config)
-    return replace(config, data_digest=_digest(config.data))
+    return replace(config, data_digest=_digest(config))
 
 
 def check_data(config: GrowthConfig) -> None:
     """See that the data are those which the settings were recorded with.
 
     Raises:
-        FileNotFoundError, ValueError, OtherDataError: see `draw_groups`.
+        FileNotFoundError, DataError: see `draw_groups`.
     """
-    if config.data_digest is not None and (found := _digest(config.data)) != config.data_digest:
+    _compare(config, _digest(config))
+
+
+def _compare(config: GrowthConfig, found: str) -> None:
+    if config.data_digest not in (None, found):
         raise OtherDataError(
             f"the data {config.data} are other than recorded: found {found}; recorded (`env.data_digest`) "
             f"{config.data_digest}"
         )
 
 
-def _digest(data: str) -> str:
-    return digits_digest() if data == DIGITS else read_data(data).digest
+def _digest(config: GrowthConfig) -> str:
+    return digits_digest() if config.data == DIGITS else read_data(config.data, config.data_limit).digest
 
 
-def read_data(path: str) -> ArrayTask:
+def read_data(path: str, limit: float) -> ArrayTask:
     """The data in an .npz file, read once for as long as it stays what it is.
+
+    Args:
+        path: of the file.
+        limit: GiB that its arrays may take.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it cannot be used as data.
+        DataError: it cannot be used as data.
     """
-    with open_file(path) as file:
-        found = fstat(file.fileno())
-    return _read_data(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+    max_bytes = int(limit * GIB)
+    try:
+        with open_file(path, max_bytes=max_bytes) as file:
+            found = fstat(file.fileno())
+        return _read_data(path, max_bytes, (found.st_ino, found.st_size, found.st_mtime_ns))
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 @lru_cache(maxsize=8)
-def _read_data(path: str, version: tuple[int, ...]) -> ArrayTask:
-    return ArrayTask.from_npz(path)
+def _read_data(path: str, max_bytes: int, version: tuple[int, ...]) -> ArrayTask:
+    return ArrayTask.from_npz(path, max_bytes=max_bytes)
 
 
 def slots_of(host: HostConfig) -> SlotConfig:

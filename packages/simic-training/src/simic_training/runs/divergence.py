@@ -62,7 +62,7 @@ class DivergenceWatch:
         updates = _joined(update for update, _ in self._newest)
         raise DivergedRunError(
             f"in each of the updates {updates} at least half of the hosts diverged; in the last, "
-            f"{self._in_words(self._newest[-1][1])}: lower `env.family.learning_rates`. Nothing is lost"
+            f"{self._in_words(self._newest[-1][1])}: a new run needs lower `env.family.learning_rates`. Nothing is lost"
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from errno import EEXIST, ENAMETOOLONG, ENOTDIR, ENOTEMPTY
@@ -9,7 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, Final
 
-from leyline_types import open_file, read_file
+from leyline_types import FileRefusedError, open_file, read_file
 from simic_training.growth.draws import with_data_digest
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.settings import ConfigError, config_from_mapping, config_to_mapping
@@ -23,8 +24,10 @@ LOG: Final = "log.txt"
 REPORT: Final = "report.html"
 EVALUATION: Final = "evaluation.json"
 SCHEDULES: Final = "schedules.json"
-_FILES: Final = (CONFIG, METRICS, EPISODES, LOG, REPORT, EVALUATION, CHECKPOINT_NAME)
-MAX_CONFIG_BYTES: Final = 2**20
+LOCK: Final = "lock"
+_FILES: Final = (CONFIG, METRICS, EPISODES, LOG, REPORT, EVALUATION, LOCK, CHECKPOINT_NAME)
+_CHUNK: Final = 2**20
+MAX_CONFIG_BYTES: Final = 2**16
 """Settings take some kilobytes."""
 
 
@@ -171,6 +174,8 @@ class RunFolder:
             *lines, _ = read_file(path).decode("utf-8").split("\n")
             for line in lines:
                 records.append(parse_object(line, "it"))
+        except FileRefusedError as error:
+            raise RunStorageError(str(error)) from None
         except ValueError as error:
             raise RunStorageError(f"{path} is damaged: line {len(records) + 1}: {error}") from None
         return records
@@ -189,9 +194,11 @@ class RunFolder:
         """
         if not length:
             return 0, True
-        with open_file(self.path / name) as file:
-            content = file.read(length)
-        return content.count(b"\n"), content.endswith(b"\n")
+        lines, last = 0, b""
+        with open_file(self.path / name, max_bytes=sys.maxsize) as file:
+            while length and (last := file.read(min(length, _CHUNK))):
+                lines, length = lines + last.count(b"\n"), length - len(last)
+        return lines, last.endswith(b"\n")
 
     def append_lines(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Add a line per record, and wait until it is on the disk."""

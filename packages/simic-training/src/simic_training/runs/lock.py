@@ -5,11 +5,10 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Final
+from typing import IO
 
-from simic_training.runs.folder import RunFolder, RunFolderError
+from simic_training.runs.folder import LOCK, RunFolder, RunFolderError
 
-LOCK: Final = "lock"
 _TRIES, _PAUSE = 4, 0.05  # `is_locked` holds the lock for an instant
 
 

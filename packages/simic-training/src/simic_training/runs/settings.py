@@ -67,7 +67,7 @@ def read_values(
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for name, value in content.items():
-        dotted = f"{where}.{name}" if where else str(name)
+        dotted = brief(f"{where}.{name}" if where else str(name))
         if name not in hints:
             near = nearest_table(dotted) if isinstance(value, Mapping) else nearest_setting(dotted)
             raise ConfigError(f"unknown key `{dotted}`; the nearest is `{near}`", [dotted])

@@ -7,11 +7,10 @@ import torch
 
 from kasmina_hosts import host_bytes
 from leyline_types import observation_schema
-from simic_training.growth.draws import draw_member, slots_of
+from simic_training.growth.draws import GIB, draw_member, slots_of
 from simic_training.runs.config import TrainConfig
 from tamiyo_policies import PolicyConfig, get_policy
 
-GIB: Final = 2**30
 _COPIES: Final = 4
 """Of a policy's weights: themselves, their gradients and both of Adam's moments."""
 _FLOAT: Final = 4
@@ -24,8 +23,8 @@ class TooLargeError(ValueError):
 def check_size(config: TrainConfig) -> None:
     """See that a run fits into `config.memory_limit`.
 
-    What is counted: weights, gradients and moments of the policy; the hosts of an update, of the largest width, all at
-    once; and the features of an update. Seeds, activations and masks come on top, so that this is a lower bound.
+    What is counted: weights, gradients and moments of the policy; the hosts that one worker grows at once, of the
+    largest width; and the features of an update. Seeds, activations and masks come on top: this is a lower bound.
 
     Raises:
         TooLargeError: it does not fit; names the settings that count most.
@@ -37,12 +36,12 @@ def check_size(config: TrainConfig) -> None:
     channels, height, width = task.train.images.shape[1:]
     slot_config, epochs = slots_of(host), config.env.host.max_epochs
     policy = PolicyConfig(policy=config.policy, slot_config=slot_config, hidden_dim=config.hidden_dim)
-    hosts = config.batch * host_bytes(host, (channels, height, width), task.num_classes)
+    at_once = config.env.group_size // config.units
+    hosts = at_once * host_bytes(host, (channels, height, width), task.num_classes)
     features = config.batch * epochs * observation_schema(slot_config).dim * _FLOAT
     parts = {
         f"the policy (`hidden_dim` {config.hidden_dim})": _policy_bytes(policy),
-        f"the {config.batch} hosts of an update (`groups` {config.groups}, `env.group_size` {config.env.group_size}, "
-        f"`env.family.widths` up to {host.width})": hosts,
+        f"{at_once} hosts at once (`env.group_size`, `env.family.widths` up to {host.width})": hosts,
         f"what {config.batch} hosts observe in an update (`env.host.max_epochs` {epochs})": features,
     }
     needed = sum(parts.values())

@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from leyline_types import FileRefusedError, read_file
 from simic_training.growth.config import DIGITS
@@ -14,6 +14,10 @@ from simic_training.runs.folder import MAX_CONFIG_BYTES
 from simic_training.runs.presets import preset_mapping
 from simic_training.runs.setting_names import every_setting, optional
 from simic_training.runs.settings import ConfigError, build, merge, read_values
+
+_LONGEST_LINE: Final = 10_000
+_MOST_LINES: Final = 1000
+"""Of a settings file whose lines are looked at one by one: the time that this takes grows with their square."""
 
 
 class Source(NamedTuple):
@@ -85,8 +89,12 @@ def _parse_toml(text: str) -> dict[str, Any]:
     """What TOML says.
 
     Raises:
-        ValueError: it says nothing, or a number of more digits than Python reads, or it is nested too deeply.
+        ValueError: it says nothing, holds a number of more digits than Python reads, is nested too deeply, or has a
+            line that nobody typed: the time for a key of many parts grows with the square of their number.
     """
+    longest = max(map(len, text.split("\n")))
+    if longest > _LONGEST_LINE:
+        raise ValueError(f"it has a line of {longest} characters, expected at most {_LONGEST_LINE}")
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -182,6 +190,8 @@ def _holds(values: Mapping[str, Any], key: str) -> bool:
 def _place_in_file(path: Path, text: str, key: str) -> str:
     """File and line: the first line that, with those above it, makes a TOML file which holds the key."""
     lines = text.splitlines(keepends=True)
+    if len(lines) > _MOST_LINES:
+        return str(path)
     for number in range(1, len(lines) + 1):
         try:
             content = _parse_toml("".join(lines[:number]))

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from leyline_types import FileRefusedError, brief, read_file
+from leyline_types import MAX_FILE_BYTES, FileRefusedError, brief, read_file
+from simic_training.growth.draws import GIB
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EPISODES, METRICS, RunFolder, RunStorageError
 from simic_training.runs.tensor_bytes import (
@@ -92,7 +93,8 @@ def save_state(run: RunFolder, state: TrainingState) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    for old in state_files(run)[KEPT:]:
+    mine = [each for each in state_files(run) if int(each.stem) <= state.update]
+    for old in {*state_files(run)} - {*mine[:KEPT]}:  # of a later update: one that was refused
         old.unlink()
 
 
@@ -131,12 +133,13 @@ def newest_state(
         fresh: a state of these settings before the first update.
 
     Raises:
-        RunStorageError: there are states and none can be used; says what is wrong with the newest.
+        RunStorageError: there are states and none can be used, and says what is wrong with the newest; or there are
+            updates and no states.
     """
     refused: list[DamagedStateError] = []
     for path in state_files(run):
         try:
-            tensors, note = _read(path)
+            tensors, note = _read(path, config)
             _check_note(note, path, run, config)
             return _restore(tensors, note.update, config, fresh), note.lengths
         except DamagedStateError as error:
@@ -146,13 +149,19 @@ def newest_state(
         raise RunStorageError(
             f"{run.path} cannot go on: none of its {len(refused)} states can be used; of the newest: {refused[0]}"
         )
+    if run.length(METRICS) or run.length(EPISODES):  # the first state is written before them
+        raise RunStorageError(
+            f"{run.path} cannot go on: {METRICS} holds {run.whole_lines()} updates, and {run.states} holds no state"
+        )
     return fresh, dict.fromkeys((METRICS, EPISODES), 0)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], _Note]:
+def _read(path: Path, config: TrainConfig) -> tuple[dict[str, Tensor], _Note]:
     """What a file holds: nothing of it has changed, and its note is of the right types."""
+    # Of weights a state holds three copies, and those of updates before; a run that fits its limit has none larger.
+    most = max(MAX_FILE_BYTES, int((1 + config.stale_updates) * config.memory_limit * GIB))
     try:
-        tensors, note = tensors_from_bytes(unseal(read_file(path)))
+        tensors, note = tensors_from_bytes(unseal(read_file(path, max_bytes=most)))
     except (DamagedBytesError, FileRefusedError) as error:
         raise DamagedStateError(f"it is damaged: {error}") from None
     except OSError as error:
@@ -249,7 +258,7 @@ def _moments(
     for index, found in moments.items():
         if len(found) < 3:
             raise DamagedStateError(f"of 'optimizer.{index}' it holds {', '.join(sorted(found))} alone")
-    if bool(moments) != bool(update):
+    if moments and not update:
         raise DamagedStateError(f"it holds moments of {len(moments)} weights after update {update}")
     return moments
 

@@ -115,7 +115,7 @@ def train(
             save_state(run, state)
         # Also of a state that was there: a kill may have come between the two.
         save_policy(state.policy, run.checkpoint, normalizer=state.normalizer)
-    watch = DivergenceWatch(config, run.read_lines(METRICS))
+    watch = DivergenceWatch(config, run.read_lines(METRICS) if state.update < config.updates else [])
     collecting = Collecting(config, engine)
     collecting.begin(state)
     begun = perf_counter()
