@@ -49,27 +49,25 @@ def whole_number(text: str) -> int:
     """An option's value as an integer of at least 0.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is none, or none of 64 bits.
     """
-    if not _is_whole(text):
-        raise argparse.ArgumentTypeError(
-            f"must be an integer of at least 0 and below 2**63, not {reprlib.repr(text)}"
-        )
-    return int(text)
+    return _integer(text, least=0)
 
 
 def positive_number(text: str) -> int:
     """An option's value as an integer of at least 1.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is none, or none of 64 bits.
     """
-    if not _is_whole(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be an integer of at least 1 and below 2**63, not {reprlib.repr(text)}"
-        )
+    return _integer(text, least=1)
+
+
+def _integer(text: str, *, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {reprlib.repr(text)}")
+    if len(text) > _MOST_DIGITS or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be an integer below 2**63, not {reprlib.repr(text)}")
+    if int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {text!r}")
     return int(text)
-
-
-def _is_whole(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) < 2**63
