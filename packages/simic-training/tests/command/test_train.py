@@ -225,5 +225,5 @@ def test_a_run_without_any_sound_state_is_refused(tmp_path: Path, capsys: pytest
     before = (run / "metrics.jsonl").read_bytes()
     capsys.readouterr()
     assert main(["train", "--resume", str(run)]) == 1
-    assert "states can be read" in capsys.readouterr().err.splitlines()[-1]
+    assert "none of its 2 states can be used" in capsys.readouterr().err.splitlines()[-1]
     assert (run / "metrics.jsonl").read_bytes() == before

@@ -16,6 +16,10 @@ from simic_training.command.main import main
 from simic_training.command.options import build_parser
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import cores
+from simic_training.engines.unit import Engine
+from simic_training.runs import training
+from simic_training.runs.collecting import Collecting
+from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import METRICS, RunFolder
 
 
@@ -103,33 +107,37 @@ def test_no_worker_outlives_the_command(
 
 
 def test_what_fails_is_told_with_a_command_that_does_it_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The data are gone when the workers look for them: the run's own process has read them before."""
-    data, folder = tmp_path / "mine.npz", tmp_path / "run"
+    data, away, run = tmp_path / "mine.npz", tmp_path / "away.npz", tmp_path / "run"
     np.savez(data, x=np.random.default_rng(0).normal(size=(60, 6, 6)), y=np.arange(60) % 3)
-    assert train(tmp_path / "other", 4, *APART, "--workers", "1", "--env.data", str(data)) == 0
-    data.rename(tmp_path / "away.npz")
-    capsys.readouterr()
-    assert train(folder, 8, *APART, "--env.data", str(data), "--workers", "2") == 1
+
+    def lose_data(config: TrainConfig, engine: Engine) -> Collecting:
+        data.rename(away)
+        return Collecting(config, engine)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "Collecting", lose_data)
+        assert train(run, 8, *APART, "--env.data", str(data), "--workers", "2") == 1
     *warnings, line = capsys.readouterr().err.splitlines()
-    assert len(warnings) >= 2
+    assert len(warnings) >= 2, line
     assert all(warning.startswith("tamiyo: warning: update 1, group 1, part ") for warning in warnings)
     told = re.fullmatch(
         rf"tamiyo: update 1, group 1, part (\d) failed 3 times: FileNotFoundError: .*mine\.npz.*; "
-        rf"(tamiyo grow {folder} --update 1 --group 1 --part (\d)) does it alone \(seed 0\), and once that works "
-        rf"tamiyo train --resume {folder} goes on \(log: {folder}/log\.txt\)",
+        rf"(tamiyo grow {run} --update 1 --group 1 --part (\d)) does it alone \(seed 0\), and once that works "
+        rf"tamiyo train --resume {run} goes on \(log: {run}/log\.txt\)",
         line,
     )
     assert told is not None, line
     assert told[1] == told[3]
-    (tmp_path / "away.npz").rename(data)
+    away.rename(data)
     assert main(told[2].split()[1:]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Grown on task mine")
     assert f"{told[2]} does the same again" in printed
-    assert main(["train", "--resume", str(folder), "--workers", "1"]) == 0
-    assert len(RunFolder.open_run(folder).read_lines(METRICS)) == 2
+    assert main(["train", "--resume", str(run), "--workers", "1"]) == 0
+    assert len(RunFolder.open_run(run).read_lines(METRICS)) == 2
 
 
 def test_grown_alone_it_is_what_the_run_grows_next(
