@@ -16,9 +16,10 @@ WORKSPACE = nox.project.load_toml(ROOT / "pyproject.toml")
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 SUITES = {path.name: path / "tests" for path in PACKAGES} | {WORKSPACE["project"]["name"]: ROOT / "tests"}
 BENCHMARKED = [path for path in PACKAGES if (path / "tests/benchmarks").exists()]
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-EVERY_CORE = ("-n", "auto", "--dist", "loadfile")  # of pytest-xdist; the fixtures of a file are made once
-WITHOUT_CLUSTERS = ("-m", "not cluster")
+# Without kept bytecode every process takes twice as long to import torch, and the tests start hundreds.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": None}
+EVERY_CORE = ("-n", "auto", "--dist", "worksteal")  # of pytest-xdist; most files stay whole on one core
+QUICK, SLOW = "not slow and not compile and not cluster", "slow or compile"
 
 
 def sync(session: nox.Session, *options: str) -> None:
@@ -67,10 +68,18 @@ def contracts(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("suite", [nox.param(name, id=name) for name in SUITES])
 def tests(session: nox.Session, suite: str) -> None:
-    """Each package's tests with only its own closure installed, then those of the workspace; but see `cluster`."""
+    """Each package's tests with only its own closure installed, then the workspace's; but see `slow`, `cluster`."""
     sync(session, "--package", suite, "--group", "test")
-    options = [*EVERY_CORE, *WITHOUT_CLUSTERS, *session.posargs]
+    options = [*EVERY_CORE, "-m", QUICK, *session.posargs]
     session.run("pytest", str(SUITES[suite]), *options, env=ONE_THREAD)
+
+
+@nox.session
+@nox.parametrize("suite", [nox.param(name, id=name) for name in SUITES if name != "leyline-types"])
+def slow(session: nox.Session, suite: str) -> None:
+    """What takes ten seconds and more: the real compiler, commands and workers that are killed, learning to the end."""
+    sync(session, "--package", suite, "--group", "test")
+    session.run("pytest", str(SUITES[suite]), *EVERY_CORE, "-m", SLOW, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

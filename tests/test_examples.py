@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,6 +22,7 @@ def run(example: str, *options: str, folder: Path) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_grow_your_own_gains_accuracy_with_parameters(tmp_path: Path) -> None:
     done = run("packages/kasmina-hosts/examples/grow_your_own.py", folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 README_PATHS = [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", README_PATHS, ids=lambda path: path.parent.name)
 def test_examples_run(path: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -31,6 +31,7 @@ def test_it_computes_the_same_all_along_growth(task: DigitsTask, network: str) -
     assert grown == [0, 0, *[1] * (len(actions) - 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", list(NETWORKS))
 def test_torch_export_accepts_every_blueprint_and_style(task: DigitsTask, network: str) -> None:
     images = task.test.images[:4]

@@ -51,6 +51,7 @@ def test_a_slot_puts_out_what_the_formulas_say(
         assert not torch.allclose(after, h)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_grows_as_the_model_does(task: DigitsTask) -> None:
     """It is compiled anew when a seed comes, goes or changes its stage, and not when alpha moves."""
     counter = CompileCounter()

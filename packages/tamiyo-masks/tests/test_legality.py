@@ -234,6 +234,7 @@ def test_wrong_number_of_slots_is_named() -> None:
         masks_from_columns(columns([[1, 1, 1]]), SlotConfig.for_grid(1, 4), LegalityRules())
 
 
+@pytest.mark.compile
 def test_compiles_once_for_all_numbers_of_environments() -> None:
     torch.compiler.reset()
     compiled = torch.compile(masks_from_columns, fullgraph=True, dynamic=True)
@@ -251,6 +252,7 @@ def test_compiles_once_for_all_numbers_of_environments() -> None:
             check(num_envs)
 
 
+@pytest.mark.compile
 def test_compiles_without_graph_breaks() -> None:
     c = columns([[1, 3, 6], [7, 8, 9]])
     rules = LegalityRules(enabled_slots=("r0c0", "r0c2"), enabled_blueprints=(BlueprintAction.NORM,))

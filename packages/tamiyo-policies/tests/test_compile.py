@@ -30,6 +30,7 @@ MakeMasks = Callable[..., ActionMasks]
 Sharpened = Callable[[PolicyConfig], PolicyBundle]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("unchecked"),
     # dynamo looks at it and hides the warning in a way that "error" does not honour.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),

@@ -17,6 +17,7 @@ from tamiyo_policies import CompileMode, PolicyBundle, PolicyConfig, create_poli
 MakeMasks = Callable[..., ActionMasks]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("unchecked", "counter"),
     # dynamo looks at it and hides the warning in a way that "error" does not honour.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),

@@ -22,6 +22,8 @@ from tamiyo_policies import (
     joint_values,
 )
 
+pytestmark = pytest.mark.slow
+
 ENVS, SLOTS = 64, 3
 SIZES = head_sizes(SlotConfig.default())
 CRITICS = PolicyConfig(policy="mlp-q", hidden_dim=32)

@@ -1,9 +1,10 @@
 """Which module each blueprint stands for. Each is written once, for one network."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 
+import torch
 from torch import nn
 
 from kasmina_hosts.conv_seeds import (
@@ -67,3 +68,12 @@ def build_blueprint(blueprint: BlueprintAction, topology: Topology, channels: in
             f"blueprint {blueprint.blueprint_id!r} does not fit a {topology} network; there are: {known}"
         )
     return _BUILDERS[topology][blueprint](channels)
+
+
+@lru_cache(maxsize=1024)
+def blueprint_size(blueprint: BlueprintAction, topology: Topology, channels: int) -> int:
+    """Parameters of a blueprint's module; see `build_blueprint`. Every new population asks for all of them."""
+    with torch.device("meta"):
+        return sum(
+            parameter.numel() for parameter in build_blueprint(blueprint, topology, channels).parameters()
+        )

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kasmina_hosts.blending import Gate
-from kasmina_hosts.blueprints import build_blueprint, built_blueprints
+from kasmina_hosts.blueprints import blueprint_size, build_blueprint, built_blueprints
 from kasmina_hosts.config import HostConfig
 from kasmina_hosts.host import build_host
 from kasmina_hosts.lifecycle import Lifecycle
@@ -45,18 +45,13 @@ class HostNetworks:
         self.parts = [StackedModule(parts, dtype) for parts in zip(*hosts, strict=True)]
         self.blueprints = built_blueprints(self._topology)
         self._plain_sizes = [
-            _module_size(self._fresh(blueprint, 0)) if blueprint in self.blueprints else 0
+            blueprint_size(blueprint, self._topology, self._width) if blueprint in self.blueprints else 0
             for blueprint in BlueprintAction
         ]
         self.slots = [
             SlotModules({}, StackedModule([self._fresh_gate(0)] * len(host_seeds), dtype))
             for _ in self.parts[:-1]
         ]
-
-    @property
-    def host_size(self) -> int:
-        """Parameters of one host without seeds."""
-        return sum(part.size for part in self.parts)
 
     def seed_sizes(self, life: Lifecycle) -> Int[Tensor, "host slot"]:
         """Parameters of each live seed, its gate included where it has one; 0 where there is none."""
@@ -130,10 +125,6 @@ class HostNetworks:
     def _fresh_gate(self, seed: int) -> nn.Module:
         with seeded_initialisation(seed):
             return Gate(self._width, self._topology)
-
-
-def _module_size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _build_seeded(

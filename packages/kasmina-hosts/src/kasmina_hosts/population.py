@@ -16,7 +16,7 @@ from kasmina_hosts.evaluation import Score, evaluate, score_hosts
 from kasmina_hosts.gates import Gates
 from kasmina_hosts.governor import add_planted, forget_epoch, is_finite, roll_back, update_snapshot, watch
 from kasmina_hosts.grown import GrownSeed, fossilized, grown_seeds
-from kasmina_hosts.host import host_slots
+from kasmina_hosts.host import host_size, host_slots
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle, tick
 from kasmina_hosts.measures import gate_inputs, next_measures, next_seed_measures
 from kasmina_hosts.network import HostNetworks
@@ -85,6 +85,8 @@ class HostPopulation:
     ) -> None:
         check_task(task)
         self._task, self._config, self._dtype = task, config, dtype
+        channels, height, width = task.train.images.shape[1:]
+        self._image_shape = (channels, height, width)
         self._validation = Split(*(part[: config.validation_samples] for part in task.validation))
         self._gates = gates or Gates.for_episode(config.max_epochs)
         self.slot_config = SlotConfig.from_specs(host_slots(config.width))
@@ -98,7 +100,7 @@ class HostPopulation:
             num_classes=task.num_classes,
             baseline_loss=math.log(task.num_classes),
             target_loss=TARGET_LOSS,
-            host_params=self._fresh_networks([0]).host_size,
+            host_params=host_size(config, self._image_shape, task.num_classes),
         )
         self.rules = rules
         self._slot_rules = SlotRules.of(rules, self.slot_config, self.task_config)
@@ -282,9 +284,7 @@ class HostPopulation:
         return begin(seeds, networks, life, train, validation)
 
     def _fresh_networks(self, seeds: Sequence[int]) -> HostNetworks:
-        channels, height, width = self._task.train.images.shape[1:]
-        shape = (channels, height, width)
-        return HostNetworks(seeds, self._config, shape, self._task.num_classes, self._dtype)
+        return HostNetworks(seeds, self._config, self._image_shape, self._task.num_classes, self._dtype)
 
     def _plant(self, now: Episode, life: Lifecycle) -> None:
         germinated = (life.stage == SeedStage.GERMINATED) & (now.life.stage == SeedStage.DORMANT)

@@ -45,8 +45,9 @@ def tiny(episodes: int) -> list[str]:
 
 
 def train(run: Path, episodes: int = 4, *more: str) -> int:
-    """`tamiyo train` into a folder."""
-    return main(["train", "--run", str(run), *tiny(episodes), *more])
+    """`tamiyo train` into a folder; in this process alone, which starts at once, unless `more` says otherwise."""
+    alone = () if {"--workers", "--engine"} & {*more} else ("--workers", "1")
+    return main(["train", "--run", str(run), *tiny(episodes), *alone, *more])
 
 
 def start(*words: str, **options: Any) -> subprocess.Popen[str]:

@@ -172,6 +172,7 @@ def test_a_command_that_was_killed_goes_on_where_it_was(cluster: Any, tmp_path: 
     assert traces(run.path) == traces(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_with_a_command_that_plays_it_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

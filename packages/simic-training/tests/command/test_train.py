@@ -18,7 +18,7 @@ from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.lock import is_locked
 from simic_training.runs.state import state_files
 
-EPISODES, UPDATES = 80, 40
+EPISODES, UPDATES = 40, 20
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,7 @@ def test_settings_of_a_file_and_of_options(tmp_path: Path) -> None:
     assert (config.seed, config.prune_from, config.env.rent_rate, config.episodes) == (4, 0.0, 1.0, 2)
 
 
+@pytest.mark.slow
 def test_a_process_writes_in_its_run_folder_only(tmp_path: Path) -> None:
     here, home = tmp_path / "here", tmp_path / "home"
     here.mkdir()
@@ -122,11 +123,12 @@ def test_folders_of_one_second_differ(tmp_path: Path) -> None:
     assert len(set(made)) == 5
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_that_goes_on_as_if_nothing_had_happened(
     tmp_path: Path, unbroken: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    process = start("train", "--run", str(folder), *tiny(EPISODES))
+    process = start("train", "--run", str(folder), *tiny(EPISODES), "--workers", "1")
     run = RunFolder(folder)
     wait_until("three updates are done", lambda: run.whole_lines() >= 3, process)
     process.send_signal(signal.SIGSTOP)
@@ -157,9 +159,10 @@ def test_sigterm_ends_a_run_that_goes_on_as_if_nothing_had_happened(
     assert f"resumed after update {done} of {UPDATES}" in run.log.read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    process = start("train", "--run", str(run.path), *tiny(4000))
+    process = start("train", "--run", str(run.path), *tiny(4000), "--workers", "1")
     wait_until("an update is done", lambda: run.whole_lines() >= 1, process)
     out, err = end(process, signal.SIGINT)
     assert (process.returncode, err) == (130, "tamiyo: ended by SIGINT\n")

@@ -53,6 +53,7 @@ def test_workers_that_cannot_be(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_where_workers_cannot_be_started(tmp_path: Path) -> None:
     here, far = tmp_path / "here", tmp_path / ("x" * 100)
     here.mkdir()
@@ -79,6 +80,7 @@ def test_the_same_run_with_any_number_of_workers(tmp_path: Path, capsys: pytest.
     assert traces(tmp_path / "two") == traces(tmp_path / "one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signum", "updates", "least"),
     [(signal.SIGINT, 0, 2), (signal.SIGINT, 2, 4), (signal.SIGKILL, 2, 4)],

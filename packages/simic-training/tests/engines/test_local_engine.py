@@ -112,6 +112,7 @@ def test_a_worker_that_dies_while_it_sends_is_noticed(two: LocalEngine, tmp_path
     assert [each.faults for each in done] == [1]
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_working_folder_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "statistics.py").write_text("import pathlib\npathlib.Path('executed').touch()\n")
     script = Path(__file__).with_name("orphan_maker.py")
@@ -150,6 +151,7 @@ def close_when_busy(engine: LocalEngine, notes: Path) -> None:
     engine.close()
 
 
+@pytest.mark.slow
 def test_workers_die_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = Path(__file__).with_name("orphan_maker.py")
     with subprocess.Popen([sys.executable, str(script), str(tmp_path)]) as driver:

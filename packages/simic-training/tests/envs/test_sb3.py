@@ -64,6 +64,7 @@ def train(env: GrowthVectorEnv | FlattenVectorAction, policy: str, steps: int) -
     return model, watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mask_in_observation", "steps"), [(False, 2048), (True, 512)])
 def test_maskable_ppo_trains_on_flat_actions(mask_in_observation: bool, steps: int) -> None:
     env = FlattenVectorAction(GrowthVectorEnv(HOSTS, grouped(HOSTS), mask_in_observation=mask_in_observation))

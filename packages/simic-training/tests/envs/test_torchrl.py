@@ -83,6 +83,7 @@ def check(batch: Any) -> None:
     assert not torch.equal(following[~going_on], reached[~going_on])
 
 
+@pytest.mark.slow
 def test_ppo_trains_on_a_collector() -> None:
     """In the mode that TorchRL prefers, where it asks for resets itself."""
     torch.manual_seed(0)

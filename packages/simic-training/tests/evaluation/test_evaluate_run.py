@@ -37,6 +37,8 @@ from tamiyo_policies import (
     save_policy,
 )
 
+pytestmark = pytest.mark.slow
+
 FEW = LegalityRules(enabled_blueprints=(BlueprintAction.NORM, BlueprintAction.CONV_LIGHT))
 ENV = replace(TINY, host=HostConfig(max_epochs=3, interactions=False), rules=FEW)
 CONFIG = TrainConfig(episodes=60, groups=4, hidden_dim=16, env=ENV)

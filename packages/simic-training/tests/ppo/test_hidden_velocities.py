@@ -9,6 +9,7 @@ from typing import Final, final
 
 import gymnasium
 import numpy as np
+import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from toy_training import make_policy, train
 from leyline_types import FactoredActions, LifecycleOp, SlotConfig, observation_schema
 from simic_training.ppo.config import PPOConfig
 from simic_training.ppo.environments import EnvStep, Seen
+
+pytestmark = pytest.mark.slow
 
 ENVS, LONGEST, STEPS = 16, 200, 64
 CONFIG: Final = PPOConfig(

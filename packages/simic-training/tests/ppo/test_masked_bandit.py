@@ -99,6 +99,7 @@ def test_the_best_action_of_all_is_not_legal(situation: int) -> None:
     assert max(legal, key=lambda arm: REWARDS[arm]) == OPTIMA[situation]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lstm", "mlp"])
 @pytest.mark.parametrize("ratio", Ratio)
 def test_the_best_legal_action_is_found(ratio: Ratio, kind: str) -> None:

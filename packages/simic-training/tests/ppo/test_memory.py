@@ -12,6 +12,8 @@ from leyline_types import FactoredActions, LifecycleOp, SlotConfig, observation_
 from simic_training.ppo.config import PPOConfig
 from simic_training.ppo.environments import EnvStep, Seen
 
+pytestmark = pytest.mark.slow
+
 ENVS = 32
 SHORTEST, LONGEST = 3, 6
 

@@ -1,6 +1,6 @@
 """Flips every bit of a state's note and 2,000 others, one at a time, and goes on to the end of the run each time.
 
-`nox -s flips` runs it: some minutes. `test_states.py` looks at the same bits, and goes on from few of them.
+`nox -s flips` runs it: some minutes. `test_states.py` looks at fewer bits, and goes on from few of those.
 
 Usage: flipped_states.py FOLDER. Prints how many runs ended as the unbroken one; exits with 1 if one did not.
 """
@@ -53,7 +53,7 @@ def main(folder: Path) -> int:
     newest = state_files(ended)[0].name
     content = (ended.states / newest).read_bytes()
     same = tried = 0
-    for place, bit in bits_to_flip(content):
+    for place, bit in bits_to_flip(content, 2000):
         run = RunFolder(Path(shutil.copytree(ended.path, folder / "run")))
         (run.states / newest).write_bytes(flipped(content, place, bit))
         if finish(run) == expected:

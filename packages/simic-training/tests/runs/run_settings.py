@@ -8,7 +8,7 @@ from simic_training.ppo.config import PPOConfig
 from simic_training.runs.config import TrainConfig
 
 TINY = TrainConfig(
-    episodes=80,
+    episodes=40,
     groups=2,
     hidden_dim=16,
     env=GrowthConfig(

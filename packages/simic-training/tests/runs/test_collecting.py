@@ -111,6 +111,7 @@ def test_the_next_batches_are_begun_before_this_one_is_learnt_from(
     assert begun == [3, 4, 5, 6, 6, 6]
 
 
+@pytest.mark.slow
 def test_the_same_run_on_every_engine_and_after_any_stop(workers: LocalEngine, tmp_path: Path) -> None:
     expected = lasting(run_on(HereEngine(), tmp_path / "here"))
     assert lasting(run_on(workers, tmp_path / "workers")) == expected
