@@ -21,7 +21,8 @@ from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.state import state_files
 from simic_training.runs.training import train
 
-SHORT = replace(TINY, episodes=(UPDATES + 1) * TINY.batch)
+SMALL = replace(TINY, groups=1, hidden_dim=8)
+SHORT = replace(SMALL, episodes=(UPDATES + 1) * SMALL.batch)
 
 
 def finish(run: RunFolder) -> dict[str, object]:
