@@ -77,7 +77,7 @@ def tests(session: nox.Session, suite: str) -> None:
 @nox.session
 @nox.parametrize("suite", [nox.param(name, id=name) for name in SUITES if name != "leyline-types"])
 def slow(session: nox.Session, suite: str) -> None:
-    """What takes ten seconds and more: the real compiler, commands and workers that are killed, learning to the end."""
+    """Tests marked `slow` or `compile`, which take ten seconds and more; CONTRIBUTING.md lists what they are."""
     sync(session, "--package", suite, "--group", "test")
     session.run("pytest", str(SUITES[suite]), *EVERY_CORE, "-m", SLOW, *session.posargs, env=ONE_THREAD)
 

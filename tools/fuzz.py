@@ -15,6 +15,7 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -50,6 +51,8 @@ from tamiyo_policies.tensor_files import to_bytes
 
 SECONDS = 5.0
 BYTES = 512 * 2**20
+HANGS = 120
+"""Seconds after which a reader is stopped."""
 CASES = Path(__file__).parents[1] / "tests/fuzz_cases"
 
 _RUN = TrainConfig(
@@ -63,6 +66,10 @@ _RUN = TrainConfig(
     ),
     ppo=PPOConfig(epochs=1, minibatches=1),
 )
+
+
+class HungError(BaseException):
+    """Raised in a reader that hangs: nothing that it catches."""
 
 
 @dataclass(frozen=True)
@@ -295,8 +302,15 @@ def _memory(name: str) -> int:
     return 1024 * int(status.split(f"{name}:", 1)[1].split(None, 1)[0])
 
 
-def attempt(target: Target, path: Path, content: bytes, tally: Tally) -> str | None:
-    """What is wrong with how a content is read; None if nothing is."""
+def attempt(
+    target: Target, path: Path, content: bytes, tally: Tally, *, seconds: float = SECONDS
+) -> str | None:
+    """What is wrong with how a content is read; None if nothing is.
+
+    Args:
+        target: who reads. path: where the content is put for it. content: of the file. tally: counts it.
+        seconds: that it may take.
+    """
     path.write_bytes(content)
     fault = None
     with measured(tally) as taken:
@@ -307,18 +321,22 @@ def attempt(target: Target, path: Path, content: bytes, tally: Tally) -> str | N
             line = str(error)
             if not line or len(line) > 2000 or not line.isprintable():
                 fault = f"message of {type(error).__name__}: {line[:100]!r}"
-        except Exception as error:
+        except (Exception, HungError) as error:
             fault = f"{type(error).__name__}: {str(error)[:100]}"
     tally.tried += 1
-    if taken[0] > SECONDS:
+    if taken[0] > seconds:
         fault = f"{taken[0]:.1f} seconds"
     if taken[1] > BYTES + len(content):
         fault = f"{taken[1] / 2**20:.0f} MiB"
     return fault
 
 
-def fuzz(target: Target, path: Path, inputs: int, first: int) -> Tally:
-    """Put so many altered contents in; faults are told apart by what was raised."""
+def fuzz(target: Target, path: Path, inputs: int, first: int, *, seconds: float = SECONDS) -> Tally:
+    """Put so many altered contents in; faults are told apart by what was raised.
+
+    A reader that hangs is stopped, and its content is a fault like others; one that hangs where Python cannot stop it
+    ends the process, and its content is left at `path`.
+    """
     tally = Tally()
 
     @seed(first)
@@ -334,14 +352,25 @@ def fuzz(target: Target, path: Path, inputs: int, first: int) -> Tally:
         if forged and target.reseal is not None:
             with contextlib.suppress(Exception):  # what cannot be read has no checksum to mend
                 content = target.reseal(content)
-        faulthandler.dump_traceback_later(120, exit=True)
-        if (fault := attempt(target, path, content, tally)) is not None:
+        faulthandler.dump_traceback_later(2 * HANGS, exit=True)
+        signal.alarm(HANGS)
+        fault = attempt(target, path, content, tally, seconds=seconds)
+        signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
+        if fault is not None:
             kind = fault.split(":", 1)[0] + ":" + fault.split(":", 1)[-1][:40]
             tally.faults.setdefault(kind, content)
-        faulthandler.cancel_dump_traceback_later()
 
-    put_in()
+    before = signal.signal(signal.SIGALRM, _stop)
+    try:
+        put_in()
+    finally:
+        signal.signal(signal.SIGALRM, before)
     return tally
+
+
+def _stop(signum: int, frame: object) -> None:
+    raise HungError(f"it hangs for {HANGS} s")
 
 
 def main() -> int:

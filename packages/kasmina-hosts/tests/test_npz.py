@@ -184,7 +184,24 @@ def test_what_inflates_beyond_the_limit_is_refused_unread(tmp_path: Path) -> Non
     assert peak_of(lambda: ArrayTask.from_npz(path, max_bytes=1_000), message) < MIB
 
 
-@pytest.mark.parametrize("claimed", [100, 1000, 2**28])
+def test_what_takes_more_than_the_limit_once_it_is_converted_is_refused_unread(tmp_path: Path) -> None:
+    """A byte of an image becomes four, a byte of a label eight."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.zeros((2**16, 16, 16), np.uint8), y=np.zeros(2**16, np.uint8))
+    needed = 2**16 * (16 * 16 * 4 + 8)
+    message = (
+        rf"a.npz holds arrays that take {needed} bytes as float32 and int64 \(x, y\), more than the limit of"
+    )
+    assert peak_of(lambda: ArrayTask.from_npz(path, max_bytes=needed - 1), message) < MIB
+    assert len(np.asarray(read_npz(path, max_bytes=needed)["train"].x)) == 2**16
+    images = tmp_path / "images"
+    images.write_bytes(bytes([0, 0, 8, 3]) + struct.pack(">3I", 100, 10, 10) + bytes(10_000))
+    refused = "needs 40000 bytes in memory, more than the limit of 39999$"
+    assert peak_of(lambda: read_idx(images, max_bytes=39_999), refused) < MIB
+    assert read_idx(images, max_bytes=40_000).shape == (100, 10, 10)
+
+
+@pytest.mark.parametrize("claimed", [100, 1000, 2**27])
 def test_an_archive_that_lies_of_its_sizes(tmp_path: Path, claimed: int) -> None:
     """The shape and the directory agree; what really comes does not."""
     header = PLAIN.replace("(10, 2, 2)", f"({claimed},)")
@@ -228,7 +245,11 @@ def test_an_idx_file_above_the_limit_is_refused_unread(
 ) -> None:
     path = tmp_path / "images"
     path.write_bytes(pack(bytes([0, 0, 8, 1]) + struct.pack(">I", 2**24) + bytes(2**24)))
-    limit = "limit of 10000000$" if pack is bytes else r"\(16777216,\), which needs 16777216 bytes, more than"
+    limit = (
+        "limit of 10000000$"
+        if pack is bytes
+        else r"\(16777216,\), which needs 134217728 bytes in memory, more than"
+    )
     assert peak_of(lambda: read_idx(path, max_bytes=10_000_000), limit) < MIB
     assert len(read_idx(path)) == 2**24
 

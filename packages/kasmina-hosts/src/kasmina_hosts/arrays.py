@@ -113,8 +113,9 @@ class ArrayTask:
             name: None takes the file's, without its ending.
             validation, test: fractions to cut off; not looked at for a part that the file has.
             num_classes, seed: as of the class.
-            max_bytes: the largest file, and the most bytes that its arrays of images and labels may have together;
-                what they declare is compared with it before they are read.
+            max_bytes: the largest file, and the most bytes that its arrays may take together as float32 (images) and
+                int64 (labels); what they declare is compared with it before they are read. While they are shuffled,
+                twice as much is taken.
 
         Raises:
             OSError: the file is missing or cannot be read.
@@ -156,7 +157,8 @@ class ArrayTask:
             name: None takes that of the file of images, without its ending.
             validation, test: fractions to cut off; `test` is not looked at if there are files of a test part.
             num_classes, seed: as of the class.
-            max_bytes: the largest that each of the files may be, and the array in it.
+            max_bytes: the largest that each of the files may be, and the array in it as float32 (images) or int64
+                (labels). While they are shuffled, twice as much is taken.
 
         Raises:
             OSError: a file is missing or cannot be read.

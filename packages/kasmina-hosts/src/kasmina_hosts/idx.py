@@ -29,7 +29,7 @@ def read_idx(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> npt.NDArra
 
     Args:
         path: the file.
-        max_bytes: the largest file, and the largest array.
+        max_bytes: the largest file, and the largest array as float32 (of one axis: as int64).
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -74,9 +74,12 @@ def _read(stream: BufferedIOBase, where: str, max_bytes: int, size: int | None) 
     if prod(max(length, 1) for length in shape) * dtype.itemsize > np.iinfo(np.intp).max:
         raise ValueError(f"{where} claims the shape {shape}, which is more than can be addressed")
     expected = prod(shape) * dtype.itemsize
-    if expected > max_bytes:
+    # What a task makes of it: labels, which have one axis, become int64, images float32.
+    needed = prod(shape) * max(dtype.itemsize, 8 if axes == 1 else 4)
+    if needed > max_bytes:
         raise ValueError(
-            f"{where} claims the shape {shape}, which needs {expected} bytes, more than the limit of {max_bytes}"
+            f"{where} claims the shape {shape}, which needs {needed} bytes in memory, more than the limit of "
+            f"{max_bytes}"
         )
     due = f"{where} of shape {shape} must hold {expected} bytes of data"
     if size is not None and size != 4 + 4 * axes + expected:

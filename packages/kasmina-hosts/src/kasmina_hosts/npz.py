@@ -55,7 +55,8 @@ def read_npz(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> dict[str, 
 
     Args:
         path: the file; arrays of other names in it are not looked at.
-        max_bytes: the largest file, and the most bytes that the arrays of all parts may have together.
+        max_bytes: the largest file, and the most bytes that the arrays of all parts may have together, as they are and
+            as float32 and int64.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -82,7 +83,16 @@ def read_npz(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> dict[str, 
                 raise ValueError(
                     f"{where} holds {declared} bytes in {listed}, more than the limit of {max_bytes}"
                 )
-            arrays = {name: _read_member(archive, infos[name], name, where) for name in wanted}
+            headers = {name: _header_of(archive, infos[name], name, where) for name in wanted}
+            needed = sum(header.converted for header, _ in headers.values())
+            if needed > max_bytes:
+                raise ValueError(
+                    f"{where} holds arrays that take {needed} bytes as float32 and int64 ({', '.join(wanted)}), more "
+                    f"than the limit of {max_bytes}"
+                )
+            arrays = {
+                name: _read_member(archive, infos[name], *headers[name], name, where) for name in wanted
+            }
     return {
         part: Source(arrays[x], arrays[y], f"{x} of {where}", f"{y} of {where}")
         for part, (x, y) in names.items()
@@ -101,23 +111,37 @@ class _Header(NamedTuple):
         """Bytes of the elements."""
         return prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def converted(self) -> int:
+        """Bytes of what a task makes of them: labels, which have one axis, become int64, images float32."""
+        return prod(self.shape) * max(self.dtype.itemsize, 8 if len(self.shape) == 1 else 4)
 
-def _read_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: str
-) -> npt.NDArray[np.generic]:
+
+def _header_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: str) -> tuple[_Header, int]:
+    """The header of an array and where its elements begin."""
     try:
         if info.compress_type not in _METHODS:
             raise ValueError(f"it is compressed by method {info.compress_type}, expected none or deflate")
         with archive.open(info) as stream:
             # So much of it alone goes to numpy's reader, which reads headers as long as they claim to be.
-            beginning = stream.read(_HEADER_BYTES)
-            header, start = _parse_header(beginning)
+            header, start = _parse_header(stream.read(_HEADER_BYTES))
             if info.file_size != start + header.size:
                 raise ValueError(
                     f"its shape {header.shape} of {header.dtype} needs {header.size} bytes, the archive holds "
                     f"{info.file_size - start}"
                 )
-            data = bytearray(beginning[start:])
+            return header, start
+    except _DAMAGE as error:
+        raise ValueError(f"array {name} of {where} cannot be read: {brief(str(error))}") from error
+
+
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: _Header, start: int, name: str, where: str
+) -> npt.NDArray[np.generic]:
+    try:
+        with archive.open(info) as stream:
+            stream.read(start)
+            data = bytearray()
             # zipfile gives no more than the declared size, and then compares the checksum.
             while chunk := stream.read(_CHUNK):
                 data += chunk

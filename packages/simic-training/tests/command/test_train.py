@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Callable
@@ -18,14 +19,15 @@ from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.lock import is_locked
 from simic_training.runs.state import state_files
 
-EPISODES, UPDATES = 40, 20
+EPISODES, UPDATES = 120, 60
+FEW = 32
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a run of `EPISODES` leaves that nothing disturbed."""
+    """What a run of `FEW` episodes leaves that nothing disturbed."""
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
-    assert train(folder, EPISODES) == 0
+    assert train(folder, FEW) == 0
     return traces(folder)
 
 
@@ -125,8 +127,9 @@ def test_folders_of_one_second_differ(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_sigterm_ends_a_run_that_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, unbroken: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert train(tmp_path / "unbroken", EPISODES) == 0
     folder = tmp_path / "run"
     process = start("train", "--run", str(folder), *tiny(EPISODES), "--workers", "1")
     run = RunFolder(folder)
@@ -155,7 +158,7 @@ def test_sigterm_ends_a_run_that_goes_on_as_if_nothing_had_happened(
     printed = capsys.readouterr()
     assert printed.out.startswith(f"Going on with {folder}\n")
     assert f"update {UPDATES}/{UPDATES}" in printed.out
-    assert traces(folder) == unbroken
+    assert traces(folder) == traces(tmp_path / "unbroken")
     assert f"resumed after update {done} of {UPDATES}" in run.log.read_text()
 
 
@@ -195,7 +198,7 @@ def test_a_full_disk_loses_nothing(
     run = tmp_path / "run"
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", failing_after(calls, OSError(errno.ENOSPC, "No space left on device")))
-        assert train(run, EPISODES) == 1
+        assert train(run, FEW) == 1
     assert capsys.readouterr().err == (
         f"tamiyo: No space left on device; nothing is lost: tamiyo train --resume {run} goes on "
         f"(log: {run / 'log.txt'})\n"
@@ -208,7 +211,7 @@ def test_a_damaged_state_is_passed_over_with_a_warning(
     tmp_path: Path, unbroken: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert train(run, EPISODES) == 0
+    assert train(run, FEW) == 0
     newest = state_files(RunFolder(run))[0]
     newest.write_bytes(newest.read_bytes()[:-9])
     capsys.readouterr()
@@ -230,3 +233,21 @@ def test_a_run_without_any_sound_state_is_refused(tmp_path: Path, capsys: pytest
     assert main(["train", "--resume", str(run)]) == 1
     assert "none of its 2 states can be used" in capsys.readouterr().err.splitlines()[-1]
     assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_of_hosts_that_explode_is_told_of_and_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(run, 20, "--env.family.learning-rates", "1e30") == 1
+    printed = capsys.readouterr()
+    assert re.search(r"update 1/10, return .*, 2 of 2 hosts diverged, ", printed.out)  # others come by time
+    *warnings, line = printed.err.splitlines()
+    assert len(warnings) == 3
+    assert all("2 of 2 hosts diverged and were rolled back" in warning for warning in warnings)
+    assert line == (
+        "tamiyo: in each of the updates 1, 2, 3 at least half of the hosts diverged; in the last, 2 of 2 hosts "
+        "diverged and were rolled back (6 times) under learning rates 1e+30: a new run needs lower "
+        f"`env.family.learning_rates`. Nothing is lost (log: {run / 'log.txt'})"
+    )
+    assert len(RunFolder.open_run(run).read_lines(METRICS)) == 3

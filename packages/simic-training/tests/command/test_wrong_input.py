@@ -39,6 +39,10 @@ SETTINGS_FILES = {
         "seed = " + "[" * 4_000 + "]" * 4_000,
         "nested.toml is not valid TOML: it is nested too deeply",
     ),
+    "nested below a setting": (
+        "seed" + ".a" * 4_000 + " = 1",
+        "`seed` must be an integer, not a dict that is nested too deeply to be shown",
+    ),
     "nested keys": ("a." * 4_000 + "b = 1", "unknown key `a`"),
     "long line": (
         "a." * 20_000 + "b = 1",
@@ -81,7 +85,14 @@ def test_settings_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
         ("--groups 100000000", r"need at least .* GiB, more than `memory_limit` 8"),
         ("--env.host.max-epochs 100000000", r"more than `memory_limit` 8; .*`env.host.max_epochs` 100000000"),
         ("--memory-limit 1e-6", r"need at least .* GiB, more than `memory_limit` 1e-06"),
-        ("--memory-limit nan", r"`memory_limit` must be above 0 and finite, not nan"),
+        ("--memory-limit nan", r"`memory_limit` must be above 0 and at most 1e\+06, not nan"),
+        ("--memory-limit 1e300", r"`memory_limit` must be above 0 and at most 1e\+06, not 1e\+300"),
+        ("--env.data-limit 1e300", r"`env.data_limit` must be above 0 and at most 1e\+06, not 1e\+300"),
+        ("--stale-updates 1000000", r"`stale_updates` must be from 0 to 100, not 1000000"),
+        (
+            f"--env.family.widths {','.join(['4'] * 6_000)}",
+            r"config.json would take \d+ bytes, more than the 65536 that are read again",
+        ),
         ("--ppo.learning-rate 3e38", r"`ppo.learning_rate` must be above 0 and at most 1e\+30, not 3e\+38"),
         ("--ppo.learning-rate 1e400", r"at most 1e\+30, not inf"),
         ("--ppo.clip 1e300", r"`ppo.clip` must be above 0 and at most 1e\+30"),
@@ -112,6 +123,26 @@ def test_options_of_train(
     assert code == 2, line
     assert re.search(said, line), line
     assert [path.name for path in Path().iterdir()] == ["pipe"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--env.family.widths 100000000", "more than `memory_limit` 8; most of it for 16 hosts at once"),
+        ("--hosts-per-member 100000000", "`hosts_per_member` must be from 1 to 10000, not 100000000"),
+        (
+            "--hosts-per-member 10000 --memory-limit 1e-3",
+            "more than `memory_limit` 0.001; most of it for 10000",
+        ),
+    ],
+)
+def test_a_sweep_that_no_machine_holds(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, line = answer(["sweep", "--hosts-per-member", "16", "--workers", "1", *words.split()], capsys)
+    assert (code, said in line) == (2, True), line
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["evaluate", "report", "grow"])
@@ -151,22 +182,23 @@ def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "said"),
     [
-        b"[" * 100_000,
-        b"{" * 100_000,
-        b'{"seed": ' + b"9" * 5_000 + b"}",
-        b"[1, 2]",
-        b"null",
-        b"\xff",
-        b"",
-        b'{"seed": NaN}',
+        (b"[" * 60_000, "it is nested too deeply"),
+        (b'{"a":' * 12_000, "it is nested too deeply"),
+        (b"[" * 100_000, "has 100000 bytes, more than the limit of 65536"),
+        (b'{"seed": ' + b"9" * 5_000 + b"}", "it is not JSON: Exceeds the limit"),
+        (b"[1, 2]", "it is a JSON list, not an object"),
+        (b"null", "it is a JSON NoneType, not an object"),
+        (b"\xff", "codec can't decode"),
+        (b"", "it is not JSON: Expecting value"),
+        (b'{"seed": NaN}', "it is not JSON: NaN is no number of JSON"),
     ],
-    ids=["brackets", "braces", "digits", "list", "null", "bytes", "empty", "NaN"],
+    ids=["brackets", "braces", "long", "digits", "list", "null", "bytes", "empty", "NaN"],
 )
 @pytest.mark.parametrize("command", ["train", "evaluate", "report", "grow"])
 def test_settings_of_a_run_that_are_none(
-    command: str, content: bytes, run: RunFolder, capsys: pytest.CaptureFixture[str]
+    command: str, content: bytes, said: str, run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run.path / "config.json").write_bytes(content)
     words = {
@@ -174,7 +206,11 @@ def test_settings_of_a_run_that_are_none(
         "grow": ["grow", str(run.path), "--update", "1", "--group", "1"],
     }.get(command, [command, str(run.path)])
     code, line = answer(words, capsys)
-    assert (code, "config.json cannot be read as the settings of a run: " in line) == (1, True), line
+    assert (code, "config.json cannot be read as the settings of a run: " in line, said in line) == (
+        1,
+        True,
+        True,
+    ), line
 
 
 Change = Callable[[dict[str, Any]], object]

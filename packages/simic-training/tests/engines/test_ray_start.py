@@ -49,12 +49,15 @@ def folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+BEFORE: set[str] = set()
+"""Settings of Ray that were in the environment before."""
 OTHERS: set[int] = set()
 """Processes under this one that were there before its cluster: other tests share a cluster of several nodes."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def others() -> None:
+    BEFORE.update(name for name in os.environ if name.startswith("RAY_"))
     OTHERS.clear()
     OTHERS.update(descendants(os.getpid()))
 
@@ -143,7 +146,7 @@ def test_the_token_is_drawn_anew_and_on_no_command_line(engine: RayEngine) -> No
 
 def test_the_environment_is_the_users_again(engine: RayEngine) -> None:
     assert (os.environ[MODE], os.environ[TOKEN]) == ("disabled", "0" * 64)
-    assert not [name for name in os.environ if name.startswith("RAY_") and "timeout" in name]
+    assert {name for name in os.environ if name.startswith("RAY_")} == BEFORE | {MODE, TOKEN}
 
 
 def test_the_processes_that_nobody_needs_are_not_there(engine: RayEngine) -> None:

@@ -98,7 +98,7 @@ def test_a_row_for_every_host() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hosts_per_member": 0}, "`hosts_per_member` must be at least 1, not 0"),
+        ({"hosts_per_member": 0}, "`hosts_per_member` must be from 1 to 10000, not 0"),
         ({"budget": -1}, "`budget` must be at least 0, not -1"),
         ({"seed": -1}, "`seed` must be at least 0, not -1"),
         ({"schedules": "some"}, "`schedules` must be one of none, first, all, not 'some'"),

@@ -92,7 +92,7 @@ def test_nothing_is_stale_unless_asked_for(tmp_path: Path) -> None:
     state, _ = newest_state(run, config, fresh_state(config))
     assert state.earlier == ()
     assert len({weights for _, weights in watched.begun}) == 6
-    with pytest.raises(ValueError, match="`stale_updates` must be at least 0, not -1"):
+    with pytest.raises(ValueError, match="`stale_updates` must be from 0 to 100, not -1"):
         replace(STALE, stale_updates=-1)
 
 

@@ -282,13 +282,15 @@ def test_an_update_beyond_the_metrics_is_refused(run: RunFolder, caplog: pytest.
 
 
 def test_a_state_that_is_no_regular_file_is_passed_over(
-    run: RunFolder, caplog: pytest.LogCaptureFixture
+    run: RunFolder, unbroken: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     newest = state_files(run)[0]
     newest.unlink()
     newest.mkdir()
     assert newest_state(run, TINY, fresh_state(TINY))[0].update == UPDATES - 1
     assert "is a folder, expected a regular file" in caplog.text
+    go(run, UPDATES + 1)
+    assert lasting(run) == unbroken
 
 
 def test_metrics_that_lost_lines_bring_the_state_before_back(

@@ -24,6 +24,7 @@ from simic_training.growth.draws import check_data
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EVALUATION, RunFolder
 from simic_training.runs.interrupts import InterruptGuard
+from simic_training.runs.size import check_hosts
 
 
 def evaluate_command(
@@ -94,6 +95,7 @@ def evaluation_options(options: argparse.Namespace, config: TrainConfig) -> Eval
             seed=options.seed,
             data=tuple(options.data),
         )
+        check_hosts(config, chosen.hosts_per_member)
         stages_of(config.env, chosen)
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error

@@ -26,6 +26,7 @@ from simic_training.evaluation.tables import table_to_json
 from simic_training.runs.folder import SCHEDULES
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.settings import config_to_mapping
+from simic_training.runs.size import check_hosts
 
 SWEEPS: Final = Path("sweeps")
 
@@ -44,8 +45,9 @@ def sweep_command(
     check_engine(options)
     config = config_of(options)
     hosts: int = options.hosts_per_member
-    chosen = sweep_options(hosts, config.seed)
     try:
+        chosen = sweep_options(hosts, config.seed)
+        check_hosts(config, hosts)
         stages_of(config.env, chosen)
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
+
+MAX_HOSTS_PER_MEMBER: Final = 10_000
+"""Far more than any interval needs; they are grown as one population."""
 
 Schedules = Literal["none", "first", "all"]
 
@@ -12,7 +15,8 @@ class EvaluationOptions:
     """Settings of an evaluation.
 
     Args:
-        hosts_per_member: hosts for each combination of what the family may draw; there must be 16 in all.
+        hosts_per_member: hosts for each combination of what the family may draw, at most `MAX_HOSTS_PER_MEMBER`; there
+            must be 16 in all.
         schedules: which of the sweep are played: "none", "first" (those that start with the first epoch) or "all".
         transfer: whether unseen lengths, tasks, hosts and data are played too.
         budget: attempts on each host that a search may make, in the tables of equal total budget; 0 leaves them out.
@@ -31,8 +35,10 @@ class EvaluationOptions:
     data: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.hosts_per_member < 1:
-            raise ValueError(f"`hosts_per_member` must be at least 1, not {self.hosts_per_member}")
+        if not 1 <= self.hosts_per_member <= MAX_HOSTS_PER_MEMBER:
+            raise ValueError(
+                f"`hosts_per_member` must be from 1 to {MAX_HOSTS_PER_MEMBER}, not {self.hosts_per_member}"
+            )
         for name in ("budget", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be at least 0, not {getattr(self, name)}")

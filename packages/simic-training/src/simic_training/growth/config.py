@@ -8,6 +8,8 @@ from leyline_types import LegalityRules
 
 DIGITS = "digits"
 """The `data` that every installation has: scikit-learn's handwritten digits."""
+MAX_GIB = 1e6
+"""Of any limit of memory: more than machines have, and bytes that 64 bits count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,8 @@ class GrowthConfig:
             `family` only widths and learning rates apply then.
         data_digest: what the data must be (`kasmina_hosts.data_digest`); none takes whatever is there. A run records
             what it found, so that it never goes on with other data.
-        data_limit: GiB that the arrays of the file may take; more is refused before it is read.
+        data_limit: GiB that the arrays of the file may take as float32 and int64, at most `MAX_GIB`; more is refused
+            before it is read.
         family: what is drawn for every group of hosts.
         host: what is the same for all hosts; `family` draws their width and learning rate.
         group_size: hosts in a row that share what was drawn, and are trained as one population.
@@ -48,8 +51,8 @@ class GrowthConfig:
                 raise ValueError(f"`{name}` must be at least {least}, not {getattr(self, name)}")
         if self.group_size % self.hosts_alike:
             raise ValueError(f"`replicas` ({self.replicas}) must divide `group_size` ({self.group_size})")
-        if not 0 < self.data_limit < inf:
-            raise ValueError(f"`data_limit` must be above 0 and finite, not {self.data_limit}")
+        if not 0 < self.data_limit <= MAX_GIB:
+            raise ValueError(f"`data_limit` must be above 0 and at most {MAX_GIB:g}, not {self.data_limit}")
         if not 0 <= self.rent_rate < inf:
             raise ValueError(f"`rent_rate` must be at least 0 and finite, not {self.rent_rate}")
 

@@ -1,13 +1,14 @@
 """Everything that a training run is set by."""
 
 from dataclasses import dataclass, field
-from math import inf
 
 from leyline_types import LifecycleOp
-from simic_training.growth.config import GrowthConfig
+from simic_training.growth.config import MAX_GIB, GrowthConfig
 from simic_training.ppo.config import PPOConfig
 
 MAX_RUN_SEEDS = 1_000_000
+MAX_STALE_UPDATES = 100
+"""So many batches are grown ahead at once, and so many weights are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,8 @@ class TrainConfig:
         normalize: whether features are shifted and scaled by what was seen before.
         prune_from: fraction of the run before which PRUNE is held back: while nothing has been learnt, pruning
             undoes growth at random and teaches the policy to wait. At 1 it is never learnt, yet legal afterwards.
-        memory_limit: GiB that weights, hosts and features of an update may take; settings that need more are refused
-            before anything is built.
+        memory_limit: GiB that weights, hosts and features of an update may take, at most `growth.config.MAX_GIB`;
+            settings that need more are refused before anything is built.
         env, ppo: the rest.
 
     Raises:
@@ -53,8 +54,10 @@ class TrainConfig:
         for name in ("hidden_dim", "episodes", "groups", "units"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, not {getattr(self, name)}")
-        if self.stale_updates < 0:
-            raise ValueError(f"`stale_updates` must be at least 0, not {self.stale_updates}")
+        if not 0 <= self.stale_updates <= MAX_STALE_UPDATES:
+            raise ValueError(
+                f"`stale_updates` must be from 0 to {MAX_STALE_UPDATES}, not {self.stale_updates}"
+            )
         if self.batch < 2:
             raise ValueError(
                 f"`groups` ({self.groups}) times `group_size` of `env` ({self.env.group_size}) must be at least 2: a "
@@ -66,8 +69,10 @@ class TrainConfig:
             )
         if not 0 <= self.prune_from <= 1:
             raise ValueError(f"`prune_from` must lie in [0, 1], not {self.prune_from}")
-        if not 0 < self.memory_limit < inf:
-            raise ValueError(f"`memory_limit` must be above 0 and finite, not {self.memory_limit}")
+        if not 0 < self.memory_limit <= MAX_GIB:
+            raise ValueError(
+                f"`memory_limit` must be above 0 and at most {MAX_GIB:g}, not {self.memory_limit}"
+            )
         if not 0 <= self.seed < MAX_RUN_SEEDS:
             raise ValueError(f"`seed` must lie in [0, {MAX_RUN_SEEDS}), not {self.seed}")
 

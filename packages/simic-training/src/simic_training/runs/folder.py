@@ -99,7 +99,8 @@ class RunFolder:
         Raises:
             FileNotFoundError, ValueError: `config.env.data` cannot be read as data, or are other than its digest says.
             RunFolderExistsError: the path exists already.
-            RunFolderError: the path leads through a file. RunStorageError: it cannot be written.
+            RunFolderError: the path leads through a file, or the settings are too long to be read again.
+            RunStorageError: it cannot be written.
         """
         exists = RunFolderExistsError(f"run folder {path} exists; a run never overwrites another")
         try:
@@ -108,6 +109,12 @@ class RunFolder:
         except OSError as error:
             raise cannot_write(f"run folder {path}", error) from None
         recorded = replace(config, env=with_data_digest(config.env))
+        length = len(json.dumps(config_to_mapping(recorded), indent=2))
+        if length >= MAX_CONFIG_BYTES:
+            raise RunFolderError(
+                f"{CONFIG} would take {length} bytes, more than the {MAX_CONFIG_BYTES} that are read again: some "
+                "setting has very many values"
+            )
         draft = cls(path.with_name(f".{path.name}.{os.getpid()}"))
         try:
             draft.states.mkdir(parents=True)

@@ -185,4 +185,8 @@ def _as_float(value: int, where: str) -> float:
 
 
 def _wrong(where: str, value: Any, expected: str) -> ConfigError:
-    return ConfigError(f"`{where}` must be {expected}, not {brief(repr(value))}", [where.partition("[")[0]])
+    try:
+        shown = brief(repr(value))
+    except RecursionError:
+        shown = f"a {type(value).__name__} that is nested too deeply to be shown"
+    return ConfigError(f"`{where}` must be {expected}, not {shown}", [where.partition("[")[0]])

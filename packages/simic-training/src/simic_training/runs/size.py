@@ -1,5 +1,6 @@
 """How much memory a run needs, found from its settings alone: nothing is built to find that it is too large."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -26,29 +27,56 @@ def check_size(config: TrainConfig) -> None:
     What is counted: weights, gradients and moments of the policy; the hosts that one worker grows at once, of the
     largest width; and the features of an update. Seeds, activations and masks come on top: this is a lower bound.
 
+    Weights and batches of earlier updates that `stale_updates` keeps are counted too.
+
     Raises:
         TooLargeError: it does not fit; names the settings that count most.
         UnknownPolicyError: no policy is registered under the name.
         FileNotFoundError, ValueError: `config.env.data` cannot be read as data, or patches do not tile it.
     """
+    slot_config, epochs = slots_of(config.env.host), config.env.host.max_epochs
+    policy = PolicyConfig(policy=config.policy, slot_config=slot_config, hidden_dim=config.hidden_dim)
+    at_once = config.env.group_size // config.units
+    batches = 1 + config.stale_updates
+    features = batches * config.batch * epochs * observation_schema(slot_config).dim * _FLOAT
+    _compare(
+        {
+            f"the policy (`hidden_dim` {config.hidden_dim})": batches * _policy_bytes(policy),
+            f"{at_once} hosts at once (`env.group_size`, {_widths(config)})": _hosts_bytes(config, at_once),
+            f"what {config.batch} hosts observe in an update (`env.host.max_epochs` {epochs})": features,
+        },
+        config.memory_limit,
+    )
+
+
+def check_hosts(config: TrainConfig, at_once: int) -> None:
+    """See that so many hosts, of the largest width, fit into `config.memory_limit`.
+
+    Raises:
+        TooLargeError: they do not.
+        FileNotFoundError, ValueError: see `check_size`.
+    """
+    told = f"{at_once} hosts at once (`hosts_per_member`, {_widths(config)})"
+    _compare({told: _hosts_bytes(config, at_once)}, config.memory_limit)
+
+
+def _hosts_bytes(config: TrainConfig, at_once: int) -> int:
     host = replace(config.env.host, width=max(config.env.family.widths))
     task, _ = draw_member(config.env, config.seed)
     channels, height, width = task.train.images.shape[1:]
-    slot_config, epochs = slots_of(host), config.env.host.max_epochs
-    policy = PolicyConfig(policy=config.policy, slot_config=slot_config, hidden_dim=config.hidden_dim)
-    at_once = config.env.group_size // config.units
-    hosts = at_once * host_bytes(host, (channels, height, width), task.num_classes)
-    features = config.batch * epochs * observation_schema(slot_config).dim * _FLOAT
-    parts = {
-        f"the policy (`hidden_dim` {config.hidden_dim})": _policy_bytes(policy),
-        f"{at_once} hosts at once (`env.group_size`, `env.family.widths` up to {host.width})": hosts,
-        f"what {config.batch} hosts observe in an update (`env.host.max_epochs` {epochs})": features,
-    }
+    return at_once * host_bytes(host, (channels, height, width), task.num_classes)
+
+
+def _widths(config: TrainConfig) -> str:
+    return f"`env.family.widths` up to {max(config.env.family.widths)}"
+
+
+def _compare(parts: Mapping[str, int], memory_limit: float) -> None:
     needed = sum(parts.values())
-    if needed > config.memory_limit * GIB:
+    if needed > memory_limit * GIB:
         most = max(parts, key=lambda part: parts[part])
         raise TooLargeError(
-            f"these settings need at least {needed / GIB:.3g} GiB, more than `memory_limit` {config.memory_limit:g}; "
+            f"these settings need at least {needed / GIB:.3g} GiB, more than `memory_limit` {memory_limit:g}; "
             f"most of it for {most}"
         )
 

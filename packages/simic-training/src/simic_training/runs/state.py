@@ -90,6 +90,8 @@ def save_state(run: RunFolder, state: TrainingState) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if path.is_dir():  # passed over as what it is, but in the way now
+            path.rename(path.with_suffix(".folder"))
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
