@@ -21,8 +21,10 @@ from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.state import state_files
 from simic_training.runs.training import train
 
-SMALL = replace(TINY, groups=1, hidden_dim=8)
-SHORT = replace(SMALL, episodes=(UPDATES + 1) * SMALL.batch)
+SMALL = replace(
+    TINY, groups=1, hidden_dim=8, env=replace(TINY.env, host=replace(TINY.env.host, max_epochs=1))
+)
+SHORT = replace(SMALL, episodes=UPDATES * SMALL.batch)
 
 
 def finish(run: RunFolder) -> dict[str, object]:
