@@ -17,7 +17,7 @@ PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")
 SUITES = {path.name: path / "tests" for path in PACKAGES} | {WORKSPACE["project"]["name"]: ROOT / "tests"}
 BENCHMARKED = [path for path in PACKAGES if (path / "tests/benchmarks").exists()]
 # Without kept bytecode every process takes twice as long to import torch, and the tests start hundreds.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": None}
+TEST_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": None}
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")  # of pytest-xdist; most files stay whole on one core
 QUICK, SLOW = "not slow and not compile and not cluster", "slow or compile"
 
@@ -26,6 +26,13 @@ def sync(session: nox.Session, *options: str) -> None:
     """Make the session's environment hold exactly what the options select from the workspace."""
     environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
     session.run_install("uv", "sync", "--quiet", "--no-default-groups", *options, env=environment)
+
+
+def run_suite(session: nox.Session, suite: str, marked: str) -> None:
+    """Run the tests of a suite that are marked so, with nothing but its own closure installed."""
+    sync(session, "--package", suite, "--group", "test")
+    options = [*EVERY_CORE, "-m", marked, *session.posargs]
+    session.run("pytest", str(SUITES[suite]), *options, env=TEST_ENVIRONMENT)
 
 
 @nox.session
@@ -69,17 +76,14 @@ def contracts(session: nox.Session) -> None:
 @nox.parametrize("suite", [nox.param(name, id=name) for name in SUITES])
 def tests(session: nox.Session, suite: str) -> None:
     """Each package's tests with only its own closure installed, then the workspace's; but see `slow`, `cluster`."""
-    sync(session, "--package", suite, "--group", "test")
-    options = [*EVERY_CORE, "-m", QUICK, *session.posargs]
-    session.run("pytest", str(SUITES[suite]), *options, env=ONE_THREAD)
+    run_suite(session, suite, QUICK)
 
 
 @nox.session
 @nox.parametrize("suite", [nox.param(name, id=name) for name in SUITES if name != "leyline-types"])
 def slow(session: nox.Session, suite: str) -> None:
     """Tests marked `slow` or `compile`, which take ten seconds and more; CONTRIBUTING.md lists what they are."""
-    sync(session, "--package", suite, "--group", "test")
-    session.run("pytest", str(SUITES[suite]), *EVERY_CORE, "-m", SLOW, *session.posargs, env=ONE_THREAD)
+    run_suite(session, suite, SLOW)
 
 
 @nox.session
@@ -87,7 +91,7 @@ def cluster(session: nox.Session) -> None:
     """Tests that start Ray clusters, one after the other: a cluster is ten processes, and most tests share one."""
     sync(session, "--package", "simic-training", "--group", "test")
     folder = SUITES["simic-training"]
-    session.run("pytest", str(folder), "-m", "cluster", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", str(folder), "-m", "cluster", *session.posargs, env=TEST_ENVIRONMENT)
 
 
 @nox.session(default=False)
@@ -105,7 +109,7 @@ def bench(session: nox.Session, package: Path) -> None:
         "-o",
         "python_files=bench_*.py",
     ]
-    session.run("pytest", str(folder), *options, f"--benchmark-json={raw}", env=ONE_THREAD)
+    session.run("pytest", str(folder), *options, f"--benchmark-json={raw}", env=TEST_ENVIRONMENT)
     session.run("python", "tools/bench_table.py", str(package), str(raw), *session.posargs)
 
 
@@ -113,7 +117,7 @@ def bench(session: nox.Session, package: Path) -> None:
 def fuzz(session: nox.Session) -> None:
     """Damaged and forged files by the thousand into everything that reads files; see tools/fuzz.py."""
     sync(session, "--group", "test")
-    session.run("python", "tools/fuzz.py", *session.posargs, env=ONE_THREAD)
+    session.run("python", "tools/fuzz.py", *session.posargs, env=TEST_ENVIRONMENT)
 
 
 @nox.session(default=False)
@@ -121,7 +125,9 @@ def flips(session: nox.Session) -> None:
     """Thousands of flipped bits in a run's state, each of which must cost nothing but a warning."""
     sync(session, "--package", "simic-training", "--group", "test")
     with tempfile.TemporaryDirectory() as folder:
-        session.run("python", "packages/simic-training/tests/runs/flipped_states.py", folder, env=ONE_THREAD)
+        session.run(
+            "python", "packages/simic-training/tests/runs/flipped_states.py", folder, env=TEST_ENVIRONMENT
+        )
 
 
 @nox.session(default=False, reuse_venv=False)
@@ -139,4 +145,6 @@ def wheels(session: nox.Session, package: Path) -> None:
         session.install(*options, *test_group)
         shutil.copytree(package / "tests", "tests")
         shutil.copy(package / "README.md", ".")
-        session.run("pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", away, "tests", env=ONE_THREAD)
+        session.run(
+            "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", away, "tests", env=TEST_ENVIRONMENT
+        )

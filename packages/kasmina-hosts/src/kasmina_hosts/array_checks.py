@@ -1,6 +1,8 @@
 """What a user's arrays must be like, and words for those that are not."""
 
+from collections.abc import Sequence
 from itertools import count, islice
+from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,6 +27,11 @@ class Source(NamedTuple):
     y: Values
     x_name: str
     y_name: str
+
+
+def bytes_once_checked(shape: Sequence[int], dtype: npt.DTypeLike) -> int:
+    """What an array of a file takes, as it is or as what is made of it: labels, of one axis, int64, images float32."""
+    return prod(shape) * max(np.dtype(dtype).itemsize, 8 if len(shape) == 1 else 4)
 
 
 def checked_images(values: Values, name: str) -> Float[Tensor, "sample channel height width"]:

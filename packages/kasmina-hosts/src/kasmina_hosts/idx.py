@@ -11,6 +11,7 @@ from struct import unpack
 import numpy as np
 import numpy.typing as npt
 
+from kasmina_hosts.array_checks import bytes_once_checked
 from leyline_types import MAX_FILE_BYTES, open_file, printable
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -74,8 +75,7 @@ def _read(stream: BufferedIOBase, where: str, max_bytes: int, size: int | None) 
     if prod(max(length, 1) for length in shape) * dtype.itemsize > np.iinfo(np.intp).max:
         raise ValueError(f"{where} claims the shape {shape}, which is more than can be addressed")
     expected = prod(shape) * dtype.itemsize
-    # What a task makes of it: labels, which have one axis, become int64, images float32.
-    needed = prod(shape) * max(dtype.itemsize, 8 if axes == 1 else 4)
+    needed = bytes_once_checked(shape, dtype)
     if needed > max_bytes:
         raise ValueError(
             f"{where} claims the shape {shape}, which needs {needed} bytes in memory, more than the limit of "

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from kasmina_hosts.array_checks import Source
+from kasmina_hosts.array_checks import Source, bytes_once_checked
 from leyline_types import MAX_FILE_BYTES, brief, open_file, printable
 
 _PARTS: Final = {"validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
@@ -84,7 +84,7 @@ def read_npz(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> dict[str, 
                     f"{where} holds {declared} bytes in {listed}, more than the limit of {max_bytes}"
                 )
             headers = {name: _header_of(archive, infos[name], name, where) for name in wanted}
-            needed = sum(header.converted for header, _ in headers.values())
+            needed = sum(bytes_once_checked(header.shape, header.dtype) for header, _ in headers.values())
             if needed > max_bytes:
                 raise ValueError(
                     f"{where} holds arrays that take {needed} bytes as float32 and int64 ({', '.join(wanted)}), more "
@@ -110,11 +110,6 @@ class _Header(NamedTuple):
     def size(self) -> int:
         """Bytes of the elements."""
         return prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def converted(self) -> int:
-        """Bytes of what a task makes of them: labels, which have one axis, become int64, images float32."""
-        return prod(self.shape) * max(self.dtype.itemsize, 8 if len(self.shape) == 1 else 4)
 
 
 def _header_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, where: str) -> tuple[_Header, int]:

@@ -109,16 +109,16 @@ class RunFolder:
         except OSError as error:
             raise cannot_write(f"run folder {path}", error) from None
         recorded = replace(config, env=with_data_digest(config.env))
-        length = len(json.dumps(config_to_mapping(recorded), indent=2))
-        if length >= MAX_CONFIG_BYTES:
+        settings = _as_json(config_to_mapping(recorded))
+        if len(settings) > MAX_CONFIG_BYTES:
             raise RunFolderError(
-                f"{CONFIG} would take {length} bytes, more than the {MAX_CONFIG_BYTES} that are read again: some "
-                "setting has very many values"
+                f"{CONFIG} would take {len(settings)} bytes, more than the {MAX_CONFIG_BYTES} that are read again: "
+                "some setting has very many values"
             )
         draft = cls(path.with_name(f".{path.name}.{os.getpid()}"))
         try:
             draft.states.mkdir(parents=True)
-            draft.write_json(CONFIG, config_to_mapping(recorded))
+            write_whole(draft.path / CONFIG, settings)
             draft.path.rename(path)
         except OSError as error:
             if error.errno in (ENOTEMPTY, EEXIST):  # made by another process in the meantime
@@ -233,7 +233,12 @@ class RunFolder:
 
     def write_json(self, name: str, content: object, *, indent: int | None = 2) -> Path:
         """Write a file whole, in place of an older one; without `indent` on one line, for what is long."""
-        return write_whole(self.path / name, json.dumps(content, indent=indent, allow_nan=False) + "\n")
+        return write_whole(self.path / name, _as_json(content, indent))
+
+
+def _as_json(content: object, indent: int | None = 2) -> str:
+    """As a file holds it; ASCII, so that characters are bytes."""
+    return json.dumps(content, indent=indent, allow_nan=False) + "\n"
 
 
 def write_whole(path: Path, text: str) -> Path:
