@@ -1,5 +1,7 @@
 """A host in company is the host alone, and the host alone is ordinary modules in an ordinary training loop."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from host_scripts import SLOTS, WIDE_OPEN, advance, first_samples, together, waiting
@@ -16,6 +18,7 @@ from kasmina_hosts import (
     built_blueprints,
     empty_lifecycle,
 )
+from kasmina_hosts.config import OptimizerKind
 from kasmina_hosts.epoch import train_epoch
 from kasmina_hosts.network import HostNetworks
 from leyline_types import (
@@ -36,6 +39,8 @@ from leyline_types import (
 
 CNN = HostConfig(max_epochs=10)
 VIT = HostConfig(topology=Topology.TRANSFORMER, width=16, patch_size=2, max_epochs=10)
+LACKING = replace(CNN, kernels=(1, 3, 5), inner_widths=(0, 1, 2), norms=(True, False, True))
+LACKING_VIT = replace(VIT, attention=(False, True, False), inner_widths=(0, 2, 0), head_norm=False)
 SHAPE, CLASSES = (1, 8, 8), 10
 Company = dict[Topology, tuple[list[int], HostPopulation, list[Observation[Tensor]]]]
 SEEDS = [100 + 7 * index for index in range(32)]
@@ -188,15 +193,24 @@ def seed_row(networks: HostNetworks, blueprint: BlueprintAction, host: int) -> l
     return [value[host].detach() for value in networks.slots[2].seeds[blueprint].tensors()]
 
 
+@pytest.mark.parametrize("optimizer", OptimizerKind)
 @pytest.mark.parametrize(
     ("config", "blueprint"),
-    [(CNN, None), (CNN, BlueprintAction.CONV_HEAVY), (VIT, None), (VIT, BlueprintAction.FLEX_ATTENTION)],
-    ids=["cnn", "cnn with seeds", "transformer", "transformer with seeds"],
+    [
+        (CNN, None),
+        (CNN, BlueprintAction.CONV_HEAVY),
+        (LACKING, BlueprintAction.NORM),
+        (VIT, None),
+        (VIT, BlueprintAction.FLEX_ATTENTION),
+        (LACKING_VIT, BlueprintAction.ATTENTION),
+    ],
+    ids=["cnn", "cnn with seeds", "lacking cnn", "transformer", "transformer with seeds", "lacking transformer"],
 )
 def test_one_host_is_ordinary_modules_in_an_ordinary_loop(
-    task: DigitsTask, config: HostConfig, blueprint: BlueprintAction | None
+    task: DigitsTask, config: HostConfig, blueprint: BlueprintAction | None, optimizer: OptimizerKind
 ) -> None:
-    """Two epochs of train_epoch against torch.optim.SGD: logits, losses, norms of gradients, every parameter."""
+    """Two epochs of train_epoch against torch.optim: logits, losses, norms of gradients, every parameter."""
+    config = replace(config, optimizer=optimizer, learning_rate=0.02)
     networks = HostNetworks([5], config, SHAPE, CLASSES, torch.float64)
     life = empty_lifecycle(1, 3)
     if blueprint is not None:
@@ -210,17 +224,22 @@ def test_one_host_is_ordinary_modules_in_an_ordinary_loop(
             alpha=torch.tensor([[1.0, 0.0, 0.3]]),
         )
     plain = plain_host(networks, life, 0, config, SHAPE, CLASSES)
+    parameters = list(plain.named_parameters().values())
+    if optimizer is OptimizerKind.ADAM:
+        plain_optimizer: torch.optim.Optimizer = torch.optim.Adam(parameters, lr=0.02)
+    else:
+        plain_optimizer = torch.optim.SGD(parameters, lr=0.02, momentum=config.momentum)
     data = first_samples(task, 80, 1).train
     for epoch in range(2):
         order = torch.randperm(80, generator=torch.Generator().manual_seed(epoch))
-        result = train_epoch(networks, life, data, order[None], batch_size=32, learning_rate=0.1)
-        losses, norms, seed_norms = ordinary_epoch(plain, data, order)
+        result = train_epoch(networks, life, data, order[None], batch_size=32)
+        losses, norms, seed_norms = ordinary_epoch(plain, plain_optimizer, data, order)
         torch.testing.assert_close(result.score.loss[0].item(), losses.mean().item(), rtol=1e-6, atol=0)
         torch.testing.assert_close(result.host_gradient[0].item(), norms[-1], rtol=1e-6, atol=0)
         mean = sum(norms) / len(norms)
         torch.testing.assert_close(result.mean_host_gradient[0].item(), mean, rtol=1e-6, atol=0)
         torch.testing.assert_close(result.seed_gradient[0], seed_norms, rtol=1e-6, atol=0, equal_nan=True)
-    ours = dict(networks.named_tensors())
+    ours = dict(networks.named_parameters())
     for name, value in plain.named_parameters().items():
         stacked = ours[name.replace(".seed.", f".{blueprint.blueprint_id}.") if blueprint else name]
         torch.testing.assert_close(stacked[0], value, rtol=1e-12, atol=1e-12, msg=name)
@@ -229,10 +248,11 @@ def test_one_host_is_ordinary_modules_in_an_ordinary_loop(
     torch.testing.assert_close(logits, plain(images), rtol=1e-12, atol=1e-12)
 
 
-def ordinary_epoch(plain: PlainHost, data: Split, order: Tensor) -> tuple[Tensor, list[float], Tensor]:
+def ordinary_epoch(
+    plain: PlainHost, optimizer: torch.optim.Optimizer, data: Split, order: Tensor
+) -> tuple[Tensor, list[float], Tensor]:
     """Each sample's loss, each step's norm of the host's gradients, each slot's mean norm of the seed's."""
     parameters = plain.named_parameters()
-    optimizer = torch.optim.SGD(parameters.values(), lr=0.1)
     losses, norms, seed_norms = [], [], []
     for batch in order.split(32):
         each = cross_entropy(plain(data.images[batch].double()), data.labels[batch], reduction="none")

@@ -170,8 +170,8 @@ def _check_parameters(episode: Episode) -> None:
     alters = in_stages(life.stage, ALTERS_HOST)
     for name, tensor in episode.networks.named_tensors():
         rows = every
-        if name.startswith("slots."):
-            _, index, kind, *_ = name.split(".")
+        if name.removeprefix("optimizer.").startswith("slots."):
+            _, index, kind, *_ = name.removeprefix("optimizer.").split(".")
             slot = int(index)
             if kind == "gate":
                 rows = alters[:, slot] & (life.algorithm[:, slot] == AlphaAlgorithm.GATE)

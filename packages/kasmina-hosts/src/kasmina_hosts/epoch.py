@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from kasmina_hosts.blending import each
 from kasmina_hosts.evaluation import Score, cross_entropies
 from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.network import HostNetworks
-from kasmina_hosts.slot_groups import learning_tensors
+from kasmina_hosts.stacked_optimizer import Learning
 from kasmina_hosts.tasks import Split
-from leyline_types import AlphaMode
 
 
 class EpochResult(NamedTuple):
@@ -39,35 +37,32 @@ def train_epoch(
     order: Int[Tensor, "host sample"],
     *,
     batch_size: int,
-    learning_rate: float,
 ) -> EpochResult:
-    """Stochastic gradient descent over the data once, each host in its own order.
+    """Learn from the data once, each host in its own order.
 
     The sum of the hosts' losses gives every host its own gradients in one backward pass, and one step of the optimiser
     over the stacked parameters serves all hosts. Seeds whose alpha falls are frozen.
     """
     groups = networks.groups(life, training=True)
-    hosts = [tensor for part in networks.parts for tensor in part.tensors()]
-    slots = [list(learning_tensors(slot).values()) for slot in groups]
-    optimizer = torch.optim.SGD([*hosts, *(tensor for slot in slots for tensor in slot)], lr=learning_rate)
-    frozen = life.alpha_mode == AlphaMode.DOWN
-    freezes = bool(frozen.any())
+    hosts = networks.learning_hosts()
+    slots = [networks.learning_seeds(life, slot) for slot in range(len(groups))]
+    learning = [*hosts, *(each for slot in slots for each in slot)]
     losses, correct = torch.zeros(len(order), dtype=networks.dtype), torch.zeros(len(order))
     host_norms, seed_norms = [], []
     for batch in torch.split(order, batch_size, dim=1):
         labels = data.labels[batch]
         logits = networks.forward(data.images[batch].to(networks.dtype), groups)
         loss = cross_entropies(logits, labels)
-        optimizer.zero_grad()
+        for _, parameter in networks.named_parameters():
+            parameter.grad = None
         loss.mean(1).sum().backward()
         losses += loss.detach().sum(1)
         correct += (logits.detach().argmax(-1) == labels).sum(1)
         host_norms.append(_norms(hosts))
-        seed_norms.append(torch.stack([_norms(tensors, len(order)) for tensors in slots], dim=1))
-        if freezes:
-            _freeze(slots, frozen)
-        optimizer.step()
-    optimizer.zero_grad()
+        seed_norms.append(torch.stack([_norms(seeds, len(order)) for seeds in slots], dim=1))
+        networks.optimizer.step(learning)
+    for _, parameter in networks.named_parameters():
+        parameter.grad = None
     samples = order.shape[1]
     return EpochResult(
         score=Score((losses / samples).float(), 100 * correct / samples),
@@ -77,20 +72,11 @@ def train_epoch(
     )
 
 
-def _norms(tensors: Sequence[Tensor], num_hosts: int = 0) -> Float[Tensor, " host"]:
+def _norms(learning: Sequence[Learning], num_hosts: int = 0) -> Float[Tensor, " host"]:
     """L2 norm of each host's gradients over all these parameters; 0 of none."""
-    if not tensors:
+    gradients = [each.tensor.grad for each in learning]
+    found = [gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients if gradient is not None]
+    if not found:
         return torch.zeros(num_hosts)
-    found = [
-        tensor.grad.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors if tensor.grad is not None
-    ]
     norm: Tensor = torch.stack(found).norm(dim=0)
     return norm.float()
-
-
-def _freeze(slots: Sequence[Sequence[Tensor]], frozen: Bool[Tensor, "host slot"]) -> None:
-    """Take the gradients of frozen seeds away."""
-    for slot, tensors in enumerate(slots):
-        for tensor in tensors:
-            if tensor.grad is not None:
-                tensor.grad.masked_fill_(each(frozen[:, slot], tensor), 0.0)

@@ -96,7 +96,7 @@ def add_planted(networks: HostNetworks, snapshot: Snapshot, planted: Sequence[tu
     for name, tensor in networks.named_tensors():
         rows = torch.zeros(len(tensor), dtype=torch.bool)
         for host, slot in planted:
-            rows[host] |= name.startswith(f"slots.{slot}.")
+            rows[host] |= name.removeprefix("optimizer.").startswith(f"slots.{slot}.")
         if rows.any() or name not in tensors:
             kept = tensors.get(name, tensor.detach())
             tensors[name] = torch.where(each(rows, tensor), tensor.detach(), kept)
@@ -120,6 +120,8 @@ def roll_back(
     removed = candidates & youngest
     # This epoch counts, its tick is over; over it alpha went from what it was before the tick to 0.
     fall = life.alpha_velocity - life.alpha
+    for host, slot in removed.nonzero().tolist():
+        networks.forget(host, slot)
     return prune_now(life, removed).where(removed, epochs_in_stage=1.0, alpha_velocity=fall)
 
 

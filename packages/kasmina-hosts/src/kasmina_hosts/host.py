@@ -1,14 +1,14 @@
 """The hosts' own networks: a chain of parts, with a slot after each but the last."""
 
+from functools import lru_cache
+
 import torch
 from torch import nn
 
-from kasmina_hosts.config import HostConfig
-from kasmina_hosts.conv_host import conv_parts, conv_size
-from kasmina_hosts.vit_host import vit_parts, vit_size
+from kasmina_hosts.config import NUM_SLOTS, HostConfig, OptimizerKind
+from kasmina_hosts.conv_host import conv_parts
+from kasmina_hosts.vit_host import vit_parts
 from leyline_types import InjectionSpec, Topology
-
-NUM_SLOTS = 3
 
 
 def build_host(config: HostConfig, image_shape: tuple[int, int, int], num_classes: int) -> list[nn.Module]:
@@ -22,30 +22,29 @@ def build_host(config: HostConfig, image_shape: tuple[int, int, int], num_classe
     """
     match config.topology:
         case Topology.CNN:
-            return conv_parts(image_shape[0], config.width, num_classes)
+            return conv_parts(image_shape[0], config, num_classes)
         case Topology.TRANSFORMER:
-            return vit_parts(image_shape, config.patch_size, config.width, num_classes)
+            return vit_parts(image_shape, config, num_classes)
 
 
+@lru_cache(maxsize=1024)
 def host_size(config: HostConfig, image_shape: tuple[int, int, int], num_classes: int) -> int:
-    """Parameters of a host without seeds, counted without building it: whatever the width, it takes no time.
+    """Parameters of a host without seeds, counted without memory for them: whatever the width, it takes no time.
 
     >>> host_size(HostConfig(), (1, 8, 8), 10)
-    386
+    418
 
     Args:
-        config: its topology, width and patch size matter.
+        config: its topology, width, patch size and what its stages or blocks are made of matter.
         image_shape: (C, H, W).
         num_classes: of the task.
 
     Raises:
         ValueError: a transformer's patches do not tile the image.
     """
-    match config.topology:
-        case Topology.CNN:
-            return conv_size(image_shape[0], config.width, num_classes)
-        case Topology.TRANSFORMER:
-            return vit_size(image_shape, config.patch_size, config.width, num_classes)
+    with torch.device("meta"):
+        parts = build_host(config, image_shape, num_classes)
+    return sum(parameter.numel() for part in parts for parameter in part.parameters())
 
 
 def host_bytes(
@@ -56,11 +55,12 @@ def host_bytes(
 ) -> int:
     """Memory that the parameters of a host without seeds take while it trains, found without building it.
 
-    The parameters, those of the gates of its slots, the gradients of both, and the copy that a host goes back to when
-    it diverges. SGD without momentum keeps nothing beside them. Activations and seeds come on top.
+    The parameters, those of the gates of its slots, the gradients of both, what the optimiser remembers of each (two
+    numbers under Adam, one under SGD), and the copy of all but the gradients that a host goes back to when it diverges.
+    Activations and seeds come on top.
 
     >>> host_bytes(HostConfig(), (1, 8, 8), 10) / 2**10
-    4.69921875
+    11.839843750
     >>> host_bytes(HostConfig(width=100_000_000), (1, 8, 8), 10) > 2**40
     True
 
@@ -76,7 +76,8 @@ def host_bytes(
         ValueError: see `host_size`.
     """
     gates = NUM_SLOTS * (config.width + 1)
-    return 3 * (host_size(config, image_shape, num_classes) + gates) * dtype.itemsize
+    moments = 2 if config.optimizer is OptimizerKind.ADAM else 1
+    return (3 + 2 * moments) * (host_size(config, image_shape, num_classes) + gates) * dtype.itemsize
 
 
 def host_slots(width: int) -> tuple[InjectionSpec, ...]:

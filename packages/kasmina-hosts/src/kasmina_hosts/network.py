@@ -10,9 +10,10 @@ from kasmina_hosts.blending import Gate
 from kasmina_hosts.blueprints import blueprint_size, build_blueprint, built_blueprints
 from kasmina_hosts.config import HostConfig
 from kasmina_hosts.host import build_host
-from kasmina_hosts.lifecycle import Lifecycle
+from kasmina_hosts.lifecycle import ALTERS_HOST, Lifecycle, in_stages
 from kasmina_hosts.slot_groups import SlotGroups, SlotModules, apply_groups, find_groups
 from kasmina_hosts.stacked import MAX_SEEDS, StackedModule, seed_of, seeded_initialisation
+from kasmina_hosts.stacked_optimizer import Learning, StackedOptimizer
 from leyline_types import AlphaAlgorithm, BlueprintAction
 
 
@@ -52,6 +53,11 @@ class HostNetworks:
             SlotModules({}, StackedModule([self._fresh_gate(0)] * len(host_seeds), dtype))
             for _ in self.parts[:-1]
         ]
+        self.optimizer = StackedOptimizer(
+            config.optimizer, learning_rate=config.learning_rate, momentum=config.momentum
+        )
+        for name, tensor in self.named_parameters():
+            self.optimizer.join(name, tensor)
 
     def seed_sizes(self, life: Lifecycle) -> Int[Tensor, "host slot"]:
         """Parameters of each live seed, its gate included where it has one; 0 where there is none."""
@@ -60,6 +66,11 @@ class HostNetworks:
         return torch.where(life.live, plain + gate, 0)
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All that training changes: parameters by name, and optimizer.NAME.steps, ... of what is remembered of each."""
+        yield from self.named_parameters()
+        yield from ((f"optimizer.{name}", tensor) for name, tensor in self.optimizer.named_tensors())
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every stacked parameter, by name: parts.0.conv.weight, slots.0.norm.gain, slots.0.gate.linear.bias."""
         for index, part in enumerate(self.parts):
             yield from ((f"parts.{index}.{name}", tensor) for name, tensor in part.parameters.items())
@@ -69,6 +80,28 @@ class HostNetworks:
                 yield from (
                     (f"slots.{index}.{kind}.{name}", tensor) for name, tensor in stack.parameters.items()
                 )
+
+    def learning_hosts(self) -> list[Learning]:
+        """The hosts' own parameters, all of which always learn."""
+        return [
+            Learning(f"parts.{index}.{name}", tensor, None)
+            for index, part in enumerate(self.parts)
+            for name, tensor in part.parameters.items()
+        ]
+
+    def learning_seeds(self, life: Lifecycle, slot: int) -> list[Learning]:
+        """The parameters of the seeds and gates of a slot, where some host's learn. Seeds whose alpha falls do not."""
+        learns, stage = life.learns[:, slot], life.stage[:, slot]
+        gated = in_stages(stage, ALTERS_HOST) & (life.algorithm[:, slot] == AlphaAlgorithm.GATE)
+        stacks = [("gate", self.slots[slot].gate, learns & gated)]
+        for blueprint, stack in self.slots[slot].seeds.items():
+            stacks.append((blueprint.blueprint_id, stack, learns & (life.blueprint[:, slot] == blueprint)))
+        return [
+            Learning(f"slots.{slot}.{kind}.{name}", tensor, None if bool(rows.all()) else rows)
+            for kind, stack, rows in stacks
+            if bool(rows.any())
+            for name, tensor in stack.parameters.items()
+        ]
 
     def plant(self, host: int, slot: int, blueprint: BlueprintAction, count: int) -> None:
         """Put a fresh seed into a slot.
@@ -80,12 +113,19 @@ class HostNetworks:
         self.make_room(slot, blueprint)
         self.slots[slot].seeds[blueprint].put(host, self._fresh(blueprint, seed))
         self.slots[slot].gate.put(host, self._fresh_gate(seed + MAX_SEEDS // 2))
+        self.forget(host, slot)
+
+    def forget(self, host: int, slot: int) -> None:
+        """Drop what the optimiser remembers of a slot's seeds: one has been pruned, or is new."""
+        self.optimizer.forget(host, f"slots.{slot}.")
 
     def make_room(self, slot: int, blueprint: BlueprintAction) -> None:
         """Have a stack for a blueprint's seeds in a slot."""
         if blueprint not in self.slots[slot].seeds:
             modules = [self._fresh(blueprint, 0)] * len(self._host_seeds)
-            self.slots[slot].seeds[blueprint] = StackedModule(modules, self.dtype)
+            stack = self.slots[slot].seeds[blueprint] = StackedModule(modules, self.dtype)
+            for name, tensor in stack.parameters.items():
+                self.optimizer.join(f"slots.{slot}.{blueprint.blueprint_id}.{name}", tensor)
 
     def groups(self, life: Lifecycle, *, training: bool) -> list[SlotGroups]:
         """Which seeds compute in each slot: what `forward` needs to know of the lifecycle."""

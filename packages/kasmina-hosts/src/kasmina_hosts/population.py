@@ -170,13 +170,14 @@ class HostPopulation:
         applied = apply_actions(now.life, actions, self._slot_rules, self._gates, measured)
         self._plant(now, applied.state)
         life = tick(applied.state, self._gates, now.life.alpha)
+        for host, slot in (now.life.live & ~life.live).nonzero().tolist():
+            now.networks.forget(host, slot)
         epoch = train_epoch(
             now.networks,
             life,
             self._task.train,
             self._next_order(now),
             batch_size=self._config.batch_size,
-            learning_rate=self._config.learning_rate,
         )
         evaluation = evaluate(now.networks, life, self._validation, interactions=self._config.interactions)
         now.watch, diverged = watch(now.watch, epoch.score, evaluation.score)

@@ -1,6 +1,5 @@
 """Which hosts compute which seeds at a slot, found once per epoch, and the activation after them."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -136,13 +135,3 @@ def _after(group: SeedGroup, h: Float[Tensor, "chosen batch *shape"]) -> Float[T
     gate = group.gate(seen, group.hosts) if group.gated else h.new_ones(())
     blended = blend_each(h, s, gate, group.alpha, group.algorithm, group.kinds)
     return torch.where(each(group.incubating, h), incubate(h, s), blended) if mixed else blended
-
-
-def learning_tensors(slot: SlotGroups) -> Mapping[int, Tensor]:
-    """The stacked parameters of the seeds and gates that compute in some host, by identity."""
-    return {
-        id(tensor): tensor
-        for group in slot.groups
-        for module in (group.seeds, *([group.gate] if group.gated else []))
-        for tensor in module.tensors()
-    }

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from kasmina_hosts.config import HostConfig
 from kasmina_hosts.token_seeds import AttentionSeed, Tokens
 
 
@@ -36,14 +37,20 @@ class PatchEmbedding(nn.Module):
 
 @final
 class EncoderBlock(nn.Module):
-    """Attention, then an MLP without expansion, each on normalised tokens and added to them."""
+    """Attention, then an MLP, each on normalised tokens and added to them.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: of the tokens.
+        attends: whether there is attention.
+        hidden: units of the MLP.
+    """
+
+    def __init__(self, width: int, *, attends: bool, hidden: int) -> None:
         super().__init__()
-        self.attention = AttentionSeed(width)
+        self.attention = AttentionSeed(width) if attends else nn.Identity()
         self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, width)
-        self.down = nn.Linear(width, width)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
 
     def forward(self, x: Tokens) -> Tokens:
         """Same shape in and out."""
@@ -54,53 +61,37 @@ class EncoderBlock(nn.Module):
 
 @final
 class TokenHead(nn.Module):
-    """Class logits from the mean token."""
+    """Class logits from the mean token, normalised; see `conv_host.PooledHead`."""
 
-    def __init__(self, width: int, num_classes: int) -> None:
+    def __init__(self, width: int, num_classes: int, *, norm: bool) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.linear = nn.Linear(width, num_classes)
 
     def forward(self, x: Tokens) -> Float[Tensor, "batch num_classes"]:
         """From tokens [batch, token, width]."""
-        logits: Tensor = self.linear(x.mean(dim=-2))
+        logits: Tensor = self.linear(self.norm(x.mean(dim=-2)))
         return logits
 
 
-def vit_parts(
-    image_shape: tuple[int, int, int], patch_size: int, width: int, num_classes: int
-) -> list[nn.Module]:
+def vit_parts(image_shape: tuple[int, int, int], config: HostConfig, num_classes: int) -> list[nn.Module]:
     """The parts in order: embedding and first block, two more blocks, each followed by a slot, and the head.
 
     Raises:
         ValueError: patches of this size do not tile the image.
     """
-    _check_tiling(image_shape, patch_size)
-    return [
-        nn.Sequential(PatchEmbedding(image_shape, patch_size, width), EncoderBlock(width)),
-        EncoderBlock(width),
-        EncoderBlock(width),
-        TokenHead(width, num_classes),
-    ]
-
-
-def vit_size(image_shape: tuple[int, int, int], patch_size: int, width: int, num_classes: int) -> int:
-    """Parameters of `vit_parts`, counted without building them: 18W^2 + (Cp^2 + T + 25 + K)W + K, of T tokens.
-
-    Raises:
-        ValueError: patches of this size do not tile the image.
-    """
-    _check_tiling(image_shape, patch_size)
-    channels, height, image_width = image_shape
-    tokens = height * image_width // patch_size**2
-    embedding = (channels * patch_size**2 + 1 + tokens) * width
-    block = 6 * width**2 + 8 * width
-    return embedding + 3 * block + (width + 1) * num_classes
-
-
-def _check_tiling(image_shape: tuple[int, int, int], patch_size: int) -> None:
     _, height, image_width = image_shape
-    if height % patch_size or image_width % patch_size:
+    size, width = config.patch_size, config.width
+    if height % size or image_width % size:
         raise ValueError(
-            f"patches of {patch_size} x {patch_size} pixels (`patch_size`) do not tile images of "
-            f"{height} x {image_width}"
+            f"patches of {size} x {size} pixels (`patch_size`) do not tile images of {height} x {image_width}"
         )
+    first, *others = (
+        EncoderBlock(width, attends=attends, hidden=inner or width)
+        for attends, inner in zip(config.attention, config.inner_widths, strict=True)
+    )
+    return [
+        nn.Sequential(PatchEmbedding(image_shape, size, width), first),
+        *others,
+        TokenHead(width, num_classes, norm=config.head_norm),
+    ]
