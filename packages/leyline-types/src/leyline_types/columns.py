@@ -51,6 +51,7 @@ class SignalColumns(NamedTuple, Generic[ArrayT]):
     topology: ArrayT
     last_op: ArrayT  # ?
     last_op_took_effect: ArrayT  # ?
+    parameter_price: ArrayT
 
 
 class SlotColumns(NamedTuple, Generic[ArrayT]):
@@ -58,7 +59,8 @@ class SlotColumns(NamedTuple, Generic[ArrayT]):
 
     b: occupied. i: stage, blueprint, alpha_mode, alpha_algorithm (enum values), alpha_steps_total, alpha_steps_done,
     time_to_target, blend_tempo_epochs, age_epochs, epochs_in_stage, param_count. f: all others.
-    An empty slot has occupied False, stage DORMANT, blueprint NOOP, unknown measures and 0 elsewhere.
+    An empty slot has occupied False, stage DORMANT, blueprint NOOP, unknown measures and 0 elsewhere; but
+    host_gradient_share, activation_rank and within_map_variance are of the layer before the slot, whatever is in it.
     """
 
     occupied: ArrayT
@@ -84,6 +86,9 @@ class SlotColumns(NamedTuple, Generic[ArrayT]):
     upstream_alpha_sum: ArrayT
     downstream_alpha_sum: ArrayT
     param_count: ArrayT
+    host_gradient_share: ArrayT  # ?
+    activation_rank: ArrayT  # ?
+    within_map_variance: ArrayT  # ?
 
 
 class TelemetryColumns(NamedTuple, Generic[ArrayT]):

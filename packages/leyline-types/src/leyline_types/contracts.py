@@ -23,7 +23,7 @@ from leyline_types.schema_fields import Block
 from leyline_types.slots import SlotConfig
 from leyline_types.stages import TRANSITIONS, SeedStage
 
-CONTRACTS_VERSION: Final = 1
+CONTRACTS_VERSION: Final = 2
 """Raised by hand with every intended change of a contract; the lock file records it."""
 
 _ENUMS: Final[tuple[type[IntEnum], ...]] = (

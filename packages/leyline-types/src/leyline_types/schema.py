@@ -16,7 +16,7 @@ from leyline_types.schema_fields import (
 )
 from leyline_types.slots import SlotConfig
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised with every change of the table; policies trained on another version are refused."""
 
 FIELDS: Final = {
@@ -124,6 +124,8 @@ def describe_field(spec: FieldSpec) -> dict[str, object]:
         "width": spec.width,
         "unit": spec.unit,
         "relative_to": spec.relative_to,
+        "symlog": spec.symlog,
+        "of_slot": spec.of_slot,
         "scale": spec.scale,
         "low": spec.low,
         "high": spec.high,

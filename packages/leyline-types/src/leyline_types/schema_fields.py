@@ -26,7 +26,8 @@ class Encoding(StrEnum):
     """How a column becomes features."""
 
     VALUE = "value"
-    """clamp(raw / relative_to * scale, low, high); 0 where the raw value is unknown or the slot empty."""
+    """clamp(raw / relative_to * scale, low, high), of a `symlog` field clamp(symlog(raw / relative_to) * scale, low, high)
+    with symlog(x) = sign(x) ln(1 + |x|); 0 where the raw value is unknown, or the slot of a seed's field empty."""
     ONE_HOT = "one-hot"
     """One feature per category, 1 where the raw value is that category's; all 0 where unknown or empty."""
     KNOWN = "known"
@@ -45,8 +46,12 @@ class FieldSpec:
         width: features it takes.
         unit: of the raw value.
         relative_to: the signal column that the raw value is divided by, if any.
-        scale: factor after that division.
+        symlog: whether what comes out of that division is compressed, since nothing bounds it: small values stay in
+            proportion, and great ones are told apart by how many times one is the other. D. Hafner et al., Mastering
+            Diverse Domains through World Models, https://arxiv.org/abs/2301.04104.
+        scale: factor after that.
         low, high: the range that the feature is clamped to.
+        of_slot: whether it is of the slot itself, so that it is known of an empty one too.
         categories: for ONE_HOT, the enum members in order.
         description: one line for the documentation.
     """
@@ -58,9 +63,11 @@ class FieldSpec:
     width: int = 1
     unit: str
     relative_to: str | None = None
+    symlog: bool = False
     scale: float = 1.0
     low: float = 0.0
     high: float = 1.0
+    of_slot: bool = False
     categories: tuple[IntEnum, ...] = ()
     description: str
 
@@ -68,6 +75,10 @@ class FieldSpec:
     def is_quantity(self) -> bool:
         """Whether the feature is an amount, which a normaliser may rescale, and not a bit or the sign of a category."""
         return self.encoding is Encoding.VALUE and self.unit not in ("bit", "index")
+
+
+_MOST: Final = 12.0
+"""Of a symlog: e^12 is 160,000 times what it is relative to."""
 
 
 def _value(
@@ -81,6 +92,8 @@ def _value(
     low: float = 0.0,
     high: float = 1.0,
     relative_to: str | None = None,
+    symlog: bool = False,
+    of_slot: bool = False,
     width: int = 1,
 ) -> FieldSpec:
     return FieldSpec(
@@ -91,11 +104,18 @@ def _value(
         width=width,
         unit=unit,
         relative_to=relative_to,
+        symlog=symlog,
+        of_slot=of_slot,
         scale=scale,
         low=low,
         high=high,
         description=description,
     )
+
+
+def _points(block: Block, name: str, unit: str, description: str, *, source: str | None = None) -> FieldSpec:
+    """Points of accuracy, which may rise and fall by a hundred."""
+    return _value(block, name, unit, description, source=source, symlog=True, low=-_MOST, high=_MOST)
 
 
 def _with_known(field: FieldSpec) -> tuple[FieldSpec, FieldSpec]:
@@ -106,6 +126,7 @@ def _with_known(field: FieldSpec) -> tuple[FieldSpec, FieldSpec]:
         source=field.source,
         encoding=Encoding.KNOWN,
         width=field.width,
+        of_slot=field.of_slot,
         unit="bit",
         description=f"whether {field.name} is known",
     )
@@ -147,7 +168,8 @@ BASE_FIELDS: Final[tuple[FieldSpec, ...]] = (
         "nats",
         "training loss over the loss of a guess",
         relative_to="baseline_loss",
-        high=4.0,
+        symlog=True,
+        high=_MOST,
     ),
     _value(
         _B,
@@ -155,7 +177,8 @@ BASE_FIELDS: Final[tuple[FieldSpec, ...]] = (
         "nats",
         "validation loss over the loss of a guess",
         relative_to="baseline_loss",
-        high=4.0,
+        symlog=True,
+        high=_MOST,
     ),
     *_with_known(
         _value(
@@ -164,26 +187,27 @@ BASE_FIELDS: Final[tuple[FieldSpec, ...]] = (
             "nats",
             "fall of the validation loss since the epoch before",
             relative_to="baseline_loss",
-            low=-1.0,
+            symlog=True,
+            low=-_MOST,
+            high=_MOST,
         )
     ),
     _value(_B, "train_accuracy", "percent", "training accuracy", scale=0.01),
     _value(_B, "val_accuracy", "percent", "validation accuracy", scale=0.01),
     *_with_known(
-        _value(
-            _B,
-            "accuracy_delta",
-            "points",
-            "rise of the validation accuracy since the epoch before",
-            scale=0.1,
-            low=-1.0,
-        )
+        _points(_B, "accuracy_delta", "points", "rise of the validation accuracy since the epoch before")
     ),
     _value(_B, "plateau_epochs", "epochs", "epochs without improvement", scale=0.1),
     *_with_known(_value(_B, "best_val_accuracy", "percent", "best validation accuracy so far", scale=0.01)),
     *_with_known(
         _value(
-            _B, "best_val_loss", "nats", "best validation loss so far", relative_to="baseline_loss", high=4.0
+            _B,
+            "best_val_loss",
+            "nats",
+            "best validation loss so far",
+            relative_to="baseline_loss",
+            symlog=True,
+            high=_MOST,
         )
     ),
     *_with_known(
@@ -193,7 +217,8 @@ BASE_FIELDS: Final[tuple[FieldSpec, ...]] = (
             "nats",
             "last validation losses, newest last",
             relative_to="baseline_loss",
-            high=4.0,
+            symlog=True,
+            high=_MOST,
             width=HISTORY_LENGTH,
         )
     ),
@@ -213,7 +238,8 @@ BASE_FIELDS: Final[tuple[FieldSpec, ...]] = (
         "parameters",
         "parameters over the host's own",
         relative_to="host_params",
-        scale=0.1,
+        symlog=True,
+        high=_MOST,
     ),
     _value(
         _B,
@@ -233,14 +259,26 @@ BASE_FIELDS: Final[tuple[FieldSpec, ...]] = (
         )
     ),
     *_with_known(
-        _value(_B, "grad_norm_host", "L2 norm", "last gradient of the host's parameters", scale=0.1)
+        _value(
+            _B, "grad_norm_host", "L2 norm", "last gradient of the host's parameters", symlog=True, high=_MOST
+        )
     ),
     *_with_known(
-        _value(_B, "grad_norm_seed", "L2 norm", "last gradient of the seeds' parameters", scale=0.1)
+        _value(
+            _B, "grad_norm_seed", "L2 norm", "last gradient of the seeds' parameters", symlog=True, high=_MOST
+        )
     ),
     _value(_B, "host_stabilized", "bit", "the host's first steep descent is over"),
     _value(_B, "rolled_back", "bit", "the governor restored the host's last snapshot in this epoch"),
     _value(_B, "topology", "index", "0 cnn, 1 transformer"),
+    _value(
+        _B,
+        "parameter_price",
+        "tens of points",
+        "accuracy that doubling the host must bring to be worth it",
+        symlog=True,
+        high=_MOST,
+    ),
 )
 
 SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
@@ -248,12 +286,10 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
     _one_hot(_S, "stage", SeedStage, "stage of the seed"),
     _value(_S, "alpha", "fraction", "blend amplitude"),
     *_with_known(
-        _value(_S, "contribution", "points", "accuracy with the seed minus without it", scale=0.1, low=-1.0)
+        _points(_S, "contribution", "points", "accuracy with the seed minus without it")
     ),
     *_with_known(
-        _value(
-            _S, "contribution_velocity", "points per epoch", "change of the contribution", scale=0.1, low=-1.0
-        )
+        _points(_S, "contribution_velocity", "points per epoch", "change of the contribution")
     ),
     _value(
         _S,
@@ -271,17 +307,10 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
     _value(_S, "alpha_velocity", "fraction per epoch", "change of alpha in the last epoch", low=-1.0),
     _one_hot(_S, "alpha_algorithm", AlphaAlgorithm, "how the seed joins the host"),
     *_with_known(
-        _value(
-            _S,
-            "interaction_sum",
-            "points",
-            "pairwise interactions with other seeds, summed",
-            scale=0.1,
-            low=-1.0,
-        )
+        _points(_S, "interaction_sum", "points", "pairwise interactions with other seeds, summed")
     ),
     *_with_known(
-        _value(_S, "boost_received", "points", "largest gain from another seed", scale=0.1, low=-1.0)
+        _points(_S, "boost_received", "points", "largest gain from another seed")
     ),
     _value(_S, "upstream_alpha_sum", "fraction", "alphas of live seeds nearer the input", scale=0.2),
     _value(_S, "downstream_alpha_sum", "fraction", "alphas of live seeds nearer the output", scale=0.2),
@@ -300,16 +329,16 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
         "epochs in the stage, as a fraction of the episode",
         relative_to="max_epochs",
     ),
-    _value(
-        _S,
-        "improvement_in_stage",
-        "points",
-        "rise of the validation accuracy since the stage began",
-        scale=0.1,
-        low=-1.0,
-    ),
+    _points(_S, "improvement_in_stage", "points", "rise of the validation accuracy since the stage began"),
     *_with_known(
-        _value(_S, "gradient_ratio", "ratio", "seed's gradient over the host's, per root of size", scale=0.5)
+        _value(
+            _S,
+            "gradient_ratio",
+            "ratio",
+            "seed's gradient over the host's, per root of size",
+            symlog=True,
+            high=_MOST,
+        )
     ),
     _value(
         _S,
@@ -317,26 +346,48 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
         "parameters",
         "the seed's parameters over the host's own",
         relative_to="host_params",
-        scale=0.25,
+        symlog=True,
+        high=_MOST,
     ),
     _one_hot(_S, "blueprint", BlueprintAction, "what the seed is built from"),
+    *_with_known(
+        _value(
+            _S,
+            "host_gradient_share",
+            "fraction",
+            "of what the loss hangs on in the layers before slots, the part in the one before this slot",
+            of_slot=True,
+        )
+    ),
+    *_with_known(
+        _value(
+            _S,
+            "activation_rank",
+            "fraction",
+            "directions that hold the variance of the activation before the slot, over its channels",
+            of_slot=True,
+        )
+    ),
+    *_with_known(
+        _value(
+            _S,
+            "within_map_variance",
+            "fraction",
+            "of that variance, what lies between positions of one sample's map",
+            of_slot=True,
+        )
+    ),
 )
 
 TELEMETRY_FIELDS: Final[tuple[FieldSpec, ...]] = (
     _value(_T, "telemetry_known", "bit", "whether the slot gave telemetry", source="known"),
-    _value(_T, "gradient_norm", "L2 norm", "gradient of the seed", scale=0.1),
+    _value(_T, "gradient_norm", "L2 norm", "gradient of the seed", symlog=True, high=_MOST),
     _value(_T, "gradient_health", "fraction", "0 dead or exploding, 1 healthy"),
     _value(_T, "has_vanishing", "bit", "the gradient vanishes"),
     _value(_T, "has_exploding", "bit", "the gradient explodes"),
     _value(_T, "seed_accuracy", "percent", "accuracy that the seed sees", source="accuracy", scale=0.01),
-    _value(
-        _T,
-        "seed_accuracy_delta",
-        "points",
-        "its change since the epoch before",
-        source="accuracy_delta",
-        scale=0.1,
-        low=-1.0,
+    _points(
+        _T, "seed_accuracy_delta", "points", "its change since the epoch before", source="accuracy_delta"
     ),
     _value(_T, "blending_velocity", "fraction per epoch", "mean change of alpha over the blend", low=-1.0),
 )

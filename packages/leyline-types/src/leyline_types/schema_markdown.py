@@ -24,7 +24,8 @@ def observation_markdown() -> str:
         "",
         f"Schema version {schema.version}. With S slots the vector has {base} + {slot} S features, and {telemetry} S",
         f"more with telemetry: {base + 3 * slot} for three slots, {schema.dim} with telemetry. Unknown values are 0",
-        "with their `_known` bit 0; all features of an empty slot are 0.",
+        "with their `_known` bit 0; of an empty slot all features are 0 but those of the layer before it, marked *.",
+        "symlog(x) = sign(x) ln(1 + |x|).",
         "",
     ]
     for block in Block:
@@ -39,7 +40,7 @@ def _table(specs: tuple[FieldSpec, ...]) -> Iterator[str]:
     for spec in specs:
         cells = (
             str(offset),
-            f"`{spec.name}`",
+            f"`{spec.name}`{'*' if spec.of_slot else ''}",
             str(spec.width),
             spec.unit,
             _formula(spec),
@@ -56,4 +57,5 @@ def _formula(spec: FieldSpec) -> str:
     if spec.encoding is Encoding.KNOWN:
         return f"`{spec.source}` is known"
     ratio = f"`{spec.source}`" + (f" / `{spec.relative_to}`" if spec.relative_to else "")
+    ratio = f"symlog({ratio})" if spec.symlog else ratio
     return ratio if spec.scale == 1.0 else f"{ratio} x {spec.scale:g}"

@@ -20,6 +20,8 @@ class TaskConfig:
         baseline_loss: loss of a guess (nats); losses are shown to policies relative to it; above 0.
         target_loss: loss (nats) worth reaching; at least 0.
         host_params: parameters of the host without seeds; at least 1.
+        parameter_price: what a parameter costs: as many times ten points of accuracy as doubling the host must bring to
+            be worth it; at least 0.
 
     Raises:
         ValueError: a field outside its range.
@@ -34,6 +36,7 @@ class TaskConfig:
     baseline_loss: float
     target_loss: float
     host_params: int
+    parameter_price: float
 
     def __post_init__(self) -> None:
         known = [topology.value for topology in Topology]
@@ -45,6 +48,8 @@ class TaskConfig:
                 raise ValueError(f"`{name}` must be at least {least}, not {getattr(self, name)}")
         if not (isfinite(self.baseline_loss) and self.baseline_loss > 0):
             raise ValueError(f"`baseline_loss` must be finite and above 0, not {self.baseline_loss}")
+        if not (isfinite(self.parameter_price) and self.parameter_price >= 0):
+            raise ValueError(f"`parameter_price` must be finite and at least 0, not {self.parameter_price}")
         if not (isfinite(self.target_loss) and self.target_loss >= 0):
             raise ValueError(f"`target_loss` must be finite and at least 0, not {self.target_loss}")
 
