@@ -49,7 +49,7 @@ def test_table_by_hand() -> None:
     ]
 
 
-def test_bytes_and_medians_of_its_own() -> None:
+def test_bytes_shares_and_medians_of_its_own() -> None:
     raw = raw_run()
     for each in raw["benchmarks"]:  # type: ignore[attr-defined]
         each["extra_info"] |= {"paired_s": 4.0} if each["extra_info"]["column"] == "ours" else {}
@@ -62,6 +62,10 @@ def test_bytes_and_medians_of_its_own() -> None:
     for each in raw["benchmarks"]:  # type: ignore[attr-defined]
         each["extra_info"]["bytes"] = 2048.0
     assert render_tables(reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 2 KiB | 2 KiB |"
+    for each in raw["benchmarks"]:  # type: ignore[attr-defined]
+        del each["extra_info"]["bytes"]
+        each["extra_info"]["share"] = 0.917
+    assert render_tables(reduce_run(raw)).splitlines()[2] == "| 1 x 3 | 0.92 | 0.92 |"
 
 
 def test_a_readme_gets_its_table_between_the_marks() -> None:

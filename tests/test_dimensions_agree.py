@@ -54,7 +54,7 @@ def observe(slots: SlotConfig) -> Observation[Tensor]:
         total_params=1,
         host_params=1,
     )
-    task = TaskConfig("any", Topology.CNN, 1, 1, 0, 2, 1.0, 0.0, 1)
+    task = TaskConfig("any", Topology.CNN, 1, 1, 0, 2, 1.0, 0.0, 1, parameter_price=0.3)
     return pack_observations([signals] * ENVS, [dict.fromkeys(slots)] * ENVS, slots, task=task)
 
 

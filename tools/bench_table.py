@@ -6,12 +6,18 @@ python tools/bench_table.py packages/NAME RAW.json --write  and keep it: benchma
 
 import argparse
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from readme_part import ReadmePart
 
 FIGURES: Final = "benchmarks.json"
+UNTIMED: Final[Mapping[str, Callable[[float], str]]] = {
+    "bytes": lambda value: f"{value / 1024:.4g} KiB",
+    "share": lambda value: f"{value:.2f}",
+}
+"""What a result may measure instead of time, and how the table shows it."""
 README_PART: Final = ReadmePart(FIGURES, "bench_table.py")
 
 
@@ -34,7 +40,7 @@ def reduce_run(raw: dict[str, Any]) -> dict[str, Any]:
                 "median_s": each["extra_info"].get("paired_s", each["stats"]["median"]) / _per(each),
                 "iqr_s": each["stats"]["iqr"] / _per(each),
                 "calls": each["stats"]["rounds"] * each["stats"]["iterations"],
-                **({"bytes": each["extra_info"]["bytes"]} if "bytes" in each["extra_info"] else {}),
+                **{kind: each["extra_info"][kind] for kind in UNTIMED if kind in each["extra_info"]},
             }
             for each in raw["benchmarks"]
         ],
@@ -48,7 +54,7 @@ def _per(benchmark: dict[str, Any]) -> int:
 def render_tables(figures: dict[str, Any]) -> str:
     """The medians as Markdown, a table after the other; columns after the first also as ratios to that one.
 
-    Results that measure memory show their bytes instead, without ratios.
+    Results that measure something else (`UNTIMED`) show that instead, without ratios.
     """
     results = figures["results"]
     titles = dict.fromkeys(each["table"] for each in results)
@@ -59,15 +65,20 @@ def render_tables(figures: dict[str, Any]) -> str:
 
 def _render(results: list[dict[str, Any]], title: str) -> str:
     columns = list(dict.fromkeys(each["column"] for each in results))
-    sizes = {(each["row"], each["column"]): each["bytes"] for each in results if "bytes" in each}
+    shown = {
+        (each["row"], each["column"]): show(each[kind])
+        for each in results
+        for kind, show in UNTIMED.items()
+        if kind in each
+    }
     medians = {(each["row"], each["column"]): each["median_s"] for each in results}
     lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for row in dict.fromkeys(each["row"] for each in results):
         reference = medians[row, columns[0]]
         cells = []
         for column in columns:
-            if sizes:
-                cells.append(f"{sizes[row, column] / 1024:.4g} KiB")
+            if shown:
+                cells.append(shown[row, column])
             elif column == columns[0]:
                 cells.append(_time(reference))
             else:

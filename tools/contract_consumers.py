@@ -129,7 +129,7 @@ def _observations(slots: SlotConfig, num_envs: int) -> Observation[Tensor]:
         total_params=1,
         host_params=1,
     )
-    task = TaskConfig("contracts", Topology.CNN, 1, 1, 0, 2, 1.0, 0.0, 1)
+    task = TaskConfig("contracts", Topology.CNN, 1, 1, 0, 2, 1.0, 0.0, 1, parameter_price=0.3)
     empty = dict.fromkeys(slots.slot_ids)
     return pack_observations([signals] * num_envs, [empty] * num_envs, slots, task=task)
 

@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from kasmina_hosts import ArrayTask, DigitsFamily, DigitsTask, HostConfig, HostPopulation, StateError
+from kasmina_hosts import ArrayTask, DigitsTask, HostConfig, HostFamily, HostPopulation, StateError
 from simic_training.growth.config import GrowthConfig
 from simic_training.ppo.config import PPOConfig
 from simic_training.report.page import render
@@ -60,8 +60,8 @@ _RUN = TrainConfig(
     groups=1,
     hidden_dim=8,
     env=GrowthConfig(
-        family=DigitsFamily(class_counts=(2,), widths=(4,), label_noises=(0.0,)),
-        host=HostConfig(max_epochs=2, interactions=False, batch_size=256),
+        family=HostFamily(class_counts=(2, 2), widths=(4, 4), max_label_noise=0.0, max_epochs=(2, 2)),
+        host=HostConfig(interactions=False, batch_size=256),
         group_size=2,
     ),
     ppo=PPOConfig(epochs=1, minibatches=1),

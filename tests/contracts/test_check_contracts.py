@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from leyline_types import CONTRACTS_VERSION, SCHEMA_VERSION
+
 LEYLINE = "packages/leyline-types/src/leyline_types"
 FEATURES = "packages/tamiyo-features/src/tamiyo_features/__init__.py"
 
@@ -69,13 +71,15 @@ def test_write_refuses_until_the_version_is_raised(
     assert "BlueprintAction.NEW: not in the lock" in refused.stdout
     assert lock.read_text(encoding="utf-8") == before
 
-    edit(f"{LEYLINE}/contracts.py", "CONTRACTS_VERSION: Final = 1", "CONTRACTS_VERSION: Final = 2")
+    raised = (f"Final = {CONTRACTS_VERSION}", f"Final = {CONTRACTS_VERSION + 1}")
+    edit(f"{LEYLINE}/contracts.py", *(f"CONTRACTS_VERSION: {version}" for version in raised))
     half = run_tool(workspace, "--write")
     assert half.returncode == 1
-    assert "SCHEMA_VERSION is 1, as in the lock: not written" in half.stdout
+    assert f"SCHEMA_VERSION is {SCHEMA_VERSION}, as in the lock: not written" in half.stdout
     assert lock.read_text(encoding="utf-8") == before
 
-    edit(f"{LEYLINE}/schema.py", "SCHEMA_VERSION: Final = 1", "SCHEMA_VERSION: Final = 2")
+    raised = (f"Final = {SCHEMA_VERSION}", f"Final = {SCHEMA_VERSION + 1}")
+    edit(f"{LEYLINE}/schema.py", *(f"SCHEMA_VERSION: {version}" for version in raised))
     assert run_tool(workspace, "--write").returncode == 0
     assert '"NEW": 13' in lock.read_text(encoding="utf-8")
     assert run_tool(workspace, "--pure").returncode == 0

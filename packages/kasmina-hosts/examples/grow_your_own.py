@@ -3,10 +3,11 @@
 A small convolutional network learns scikit-learn's digits twice from the same start: as it is, and with a `Grower`
 that lets the heuristic of tamiyo-policies plant seeds behind its three stages. Needs kasmina-hosts and tamiyo-policies:
 
-    python grow_your_own.py [--epochs 30] [--seed 0]
+    python grow_your_own.py [--epochs 30] [--seed 0] [--price 0.3]
 """
 
 import argparse
+import math
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +51,14 @@ def score(model: nn.Module, part: Split) -> tuple[float, float]:
     return float(cross_entropy(logits, part.labels)), 100 * float(correct)
 
 
-def train(task: DigitsTask, epochs: int, seed: int, *, grow: bool) -> nn.Module:
+def train(task: DigitsTask, epochs: int, seed: int, *, grow: bool, price: float) -> nn.Module:
     """An ordinary training loop. Everything about growth is under `if grow`."""
     torch.manual_seed(seed)
     model = SmallNet()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     if grow:
+        few = Split(task.validation.images[:32], task.validation.labels[:32])
         grower = Grower(
             model,
             slots={"r0c0": "stages.0", "r0c1": "stages.1", "r0c2": "stages.2"},
@@ -65,6 +67,8 @@ def train(task: DigitsTask, epochs: int, seed: int, *, grow: bool) -> nn.Module:
             sample=task.train.images[:1],
             max_epochs=epochs,
             num_classes=task.num_classes,
+            parameter_price=price,
+            diagnose=lambda: cross_entropy(model(few.images), few.labels),
             validate=lambda: score(model, task.validation)[1],
         )
     for epoch in range(epochs):
@@ -93,14 +97,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Grow a small network of your own on scikit-learn's digits.")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--price", type=float, default=0.3, help="tens of points that doubling the network must bring"
+    )
     options = parser.parse_args()
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, not {options.epochs}")
+    if not 0 <= options.price < math.inf:
+        parser.error(f"--price must be finite and at least 0, not {options.price}")
     torch.set_num_threads(1)
     task = DigitsTask()
     figures = []
     for name, grow in (("as it is", False), ("grown", True)):
-        model = train(task, options.epochs, options.seed, grow=grow)
+        model = train(task, options.epochs, options.seed, grow=grow, price=options.price)
         size = sum(parameter.numel() for parameter in model.parameters())
         figures.append((name, score(model, task.test)[1], size))
     print()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from kasmina_hosts import DigitsTask, Grower, GrowthStep, Split
+from kasmina_hosts.diagnostics import DIAGNOSED_SAMPLES
 from leyline_types import (
     AlphaSpeedAction,
     AlphaTargetAction,
@@ -213,6 +214,29 @@ class Loop:
     def accuracy(self) -> float:
         return self.score()[1]
 
+    def diagnose(self) -> Tensor:
+        """The loss of a few samples that it is not trained on, with its graph."""
+        logits = self.model(self.data.images[64 : 64 + DIAGNOSED_SAMPLES])
+        return cross_entropy(logits.float(), self.data.labels[64 : 64 + DIAGNOSED_SAMPLES])
+
+
+FIGURES = {"train_loss": 1.0, "val_loss": 1.0, "train_accuracy": 50.0, "val_accuracy": 50.0}
+"""Of an epoch, where it does not matter which."""
+
+
+def snapshot(run: Loop) -> dict[str, Tensor]:
+    """What must not change where something is refused."""
+    columns = run.grower.state_dict()["columns"]
+    weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    return weights | {name: tensor.clone() for name, tensor in columns.items()}
+
+
+def assert_as_before(run: Loop, before: dict[str, Tensor], epoch: int) -> None:
+    after = snapshot(run)
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name].nan_to_num(-7), each.nan_to_num(-7)) for name, each in before.items())
+    assert run.grower.epoch == epoch
+
 
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -225,6 +249,7 @@ def loop(
     *,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] = sgd,
     validate: bool = False,
+    diagnose: bool = False,
     **options: object,
 ) -> Loop:
     """A fresh network with wide open gates, 20 epochs at most, unless `options` say otherwise; the same every time."""
@@ -241,6 +266,7 @@ def loop(
         sample=task.train.images[:2],
         num_classes=10,
         validate=made.accuracy if validate else None,
+        diagnose=made.diagnose if diagnose else None,
         **{"gates": WIDE_OPEN, "max_epochs": 20, **options},  # type: ignore[arg-type]
     )
     return made

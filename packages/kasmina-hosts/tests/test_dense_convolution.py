@@ -141,9 +141,10 @@ def test_what_has_no_such_product_is_kept(conv: nn.Conv2d) -> None:
     [
         ([ConvHeavySeed(4) for _ in range(3)], 4),
         ([DepthwiseSeed(4) for _ in range(3)], 4),
-        ([ConvStage(1, 4, stride=2) for _ in range(3)], 1),
+        ([ConvStage(1, 4, stride=2, kernel=3, inner=0, norm=True) for _ in range(3)], 1),
+        ([ConvStage(3, 4, stride=1, kernel=1, inner=2, norm=False) for _ in range(3)], 3),
     ],
-    ids=["heavy seed", "depthwise seed", "stage"],
+    ids=["heavy seed", "depthwise seed", "stage", "lacking stage"],
 )
 def test_whole_modules_under_vmap_equal_the_loop(modules: list[nn.Module], channels: int) -> None:
     modules = [module.double() for module in modules]

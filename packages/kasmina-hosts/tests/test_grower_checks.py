@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks_to_grow import Loop, Script, eventful, loop
+from networks_to_grow import FIGURES, Loop, Script, assert_as_before, eventful, loop, snapshot
 from torch import Tensor
 
 from kasmina_hosts import DigitsTask, GrowthStep
@@ -23,23 +23,6 @@ from kasmina_hosts.measures import (
     no_seed_measures,
 )
 from leyline_types import FactoredActions, LifecycleOp, Observation, SeedStage, Topology
-
-FIGURES = {"train_loss": 1.0, "val_loss": 1.0, "train_accuracy": 50.0, "val_accuracy": 50.0}
-
-
-def snapshot(run: Loop) -> dict[str, Tensor]:
-    """What must not change where something is refused."""
-    columns = run.grower.state_dict()["columns"]
-    weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    return weights | {name: tensor.clone() for name, tensor in columns.items()}
-
-
-def assert_as_before(run: Loop, before: dict[str, Tensor], epoch: int) -> None:
-    after = snapshot(run)
-    assert after.keys() == before.keys()
-    assert all(torch.equal(after[name].nan_to_num(-7), each.nan_to_num(-7)) for name, each in before.items())
-    assert run.grower.epoch == epoch
-
 
 COLUMNS = {
     ("life", "alpha"): "feature 'alpha'",

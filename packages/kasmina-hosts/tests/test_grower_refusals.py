@@ -139,6 +139,9 @@ def test_a_second_grower(task: DigitsTask) -> None:
         ({"max_epochs": 0}, "`max_epochs` must be at least 1, not 0"),
         ({"num_classes": 1}, "`num_classes` must be at least 2, not 1"),
         ({"max_seeds": -1}, "`max_seeds` must be at least 0, not -1"),
+        ({"parameter_price": -0.1}, "`parameter_price` must be finite and at least 0, not -0.1"),
+        ({"parameter_price": float("nan")}, "`parameter_price` must be finite and at least 0, not nan"),
+        ({"parameter_price": 1e39}, "feature 'parameter_price' is inf, expected a finite number"),
     ],
 )
 def test_numbers(task: DigitsTask, options: dict[str, Any], message: str) -> None:

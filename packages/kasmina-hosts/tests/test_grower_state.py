@@ -22,7 +22,8 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer:
 def fresh(
     task: DigitsTask, network: str, make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
 ) -> Loop:
-    return loop(task, network, eventful(NETWORKS[network][2]), make_optimizer=make_optimizer, validate=True)
+    actions = eventful(NETWORKS[network][2])
+    return loop(task, network, actions, make_optimizer=make_optimizer, validate=True, diagnose=True)
 
 
 def through_a_file(state: Any) -> Any:
@@ -115,6 +116,8 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
             return state | {"arguments": state["arguments"] | {"channels": {"r0c0": 3}}}
         case "other seed":
             return state | {"arguments": state["arguments"] | {"seed": 7}}
+        case "other price":
+            return state | {"arguments": state["arguments"] | {"parameter_price": "1.0"}}
         case "no arguments":
             return state | {"arguments": None}
         case "odd list":
@@ -139,6 +142,8 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
             return state | {"memory": [torch.zeros(1), 2]}
         case "stage before":
             columns["life.previous_stage"] = torch.full_like(columns["life.previous_stage"], 100)
+        case "no share":
+            columns["diagnostics.host_gradient_share"] = columns["diagnostics.host_gradient_share"] + 1
         case "sparse":
             columns["life.alpha"] = columns["life.alpha"].to_sparse()
         case "no tensor":
@@ -175,6 +180,7 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
         ("other length", "max_epochs: 7 in the state, 20 here"),
         ("other channels", r"channels: {'r0c0': 3} in the state, {'r0c0': 6"),
         ("other seed", "seed: 7 in the state, 0 here"),
+        ("other price", "parameter_price: 1.0 in the state, 0.3 here"),
         ("no arguments", "the state holds no dict 'arguments'"),
         ("odd list", "'joined' of the state is no list of pairs but 5"),
         ("no pairs", r"'joined' of the state is no list of pairs but \[5\]"),
@@ -193,6 +199,10 @@ def damage(state: dict[str, Any], name: str) -> dict[str, Any]:
         (
             "stage before",
             r"'life.previous_stage' of the state holds 100 at \[0, 0\], expected one of 1, 2, 3, 4, 6",
+        ),
+        (
+            "no share",
+            r"'diagnostics.host_gradient_share' of the state holds 1.* at \[0, 0\], expected 0 to 1",
         ),
         ("sparse", "'life.alpha' of the state is a tensor that is sparse, expected a dense one"),
         ("no tensor", "'hosts.best.loss' of the state is of type list, expected a tensor"),

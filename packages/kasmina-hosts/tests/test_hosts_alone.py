@@ -204,7 +204,14 @@ def seed_row(networks: HostNetworks, blueprint: BlueprintAction, host: int) -> l
         (VIT, BlueprintAction.FLEX_ATTENTION),
         (LACKING_VIT, BlueprintAction.ATTENTION),
     ],
-    ids=["cnn", "cnn with seeds", "lacking cnn", "transformer", "transformer with seeds", "lacking transformer"],
+    ids=[
+        "cnn",
+        "cnn with seeds",
+        "lacking cnn",
+        "transformer",
+        "transformer with seeds",
+        "lacking transformer",
+    ],
 )
 def test_one_host_is_ordinary_modules_in_an_ordinary_loop(
     task: DigitsTask, config: HostConfig, blueprint: BlueprintAction | None, optimizer: OptimizerKind

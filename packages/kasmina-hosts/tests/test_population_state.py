@@ -212,6 +212,10 @@ DAMAGED: list[tuple[Callable[[State], State], str]] = [
             "life.stage",
             "hosts.best.loss",
             "seeds.contribution",
+            "diagnostics.activation_rank",
+            "networks.optimizer.parts.0.conv.weight.steps",
+            "snapshot.optimizer.slots.1.conv_heavy.first.weight.second",
+            "prices",
             "last.op",
             "watch.squares",
             "planted",
@@ -287,6 +291,31 @@ DAMAGED: list[tuple[Callable[[State], State], str]] = [
         "'seeds.stage_accuracy' .* as the seed was",
     ),
     (with_("seeds.contribution", lambda column: column + 500), "'seeds.contribution' of the state holds"),
+    (
+        with_("diagnostics.within_map_variance", lambda column: column + 1),
+        "'diagnostics.within_map_variance' of the state holds 1.9",
+    ),
+    (
+        with_("prices", lambda prices: prices - 1),
+        r"'prices' of the state holds -0.69.* at \[0\], expected 0 to 3",
+    ),
+    (with_("prices", lambda prices: prices * torch.nan), "'prices' of the state holds nan"),
+    (
+        with_("networks.optimizer.parts.0.conv.weight.steps", lambda steps: steps + 1000),
+        r"'networks.optimizer.parts.0.conv.weight.steps' of the state holds 10\d\d at \[0\], expected 0 to",
+    ),
+    (
+        with_("snapshot.optimizer.parts.3.linear.bias.steps", lambda steps: steps - 1000),
+        "'snapshot.optimizer.parts.3.linear.bias.steps' of the state holds -",
+    ),
+    (
+        with_("networks.optimizer.parts.1.conv.bias.second", lambda second: -1 - second),
+        r"'networks.optimizer.parts.1.conv.bias.second' of the state holds -1.* at \[0, 0\], expected at least 0",
+    ),
+    (
+        with_("networks.optimizer.parts.1.conv.bias.first", lambda first: first / 0),
+        "'networks.optimizer.parts.1.conv.bias.first' of the state holds NaN or infinity for host 0",
+    ),
     (with_("last.op", lambda column: column + 6), "'last.op' of the state holds"),
     (with_("last.took_effect", lambda column: column * 0 - 1), "'last.took_effect' of the state holds -1"),
     (
@@ -342,7 +371,7 @@ DAMAGED: list[tuple[Callable[[State], State], str]] = [
     ),
     (and_("settings", torch.tensor([0.5])), "'settings' of the state cannot be read"),
     (and_("settings", torch.tensor([300])), "'settings' of the state cannot be read"),
-    (and_("settings", settings_of("{}")), "learning_rate: None in the state, 0.2 here"),
+    (and_("settings", settings_of("{}")), "learning_rate: None in the state, 0.01 here"),
 ]
 
 
@@ -385,7 +414,7 @@ def test_a_state_of_other_arguments_is_refused_by_name(
 ) -> None:
     noisy = small._replace(train=small.train._replace(labels=small.train.labels.flip(0)))
     others = {
-        "learning_rate: 0.2 in the state, 0.1 here$": HostPopulation(
+        "learning_rate: 0.01 in the state, 0.1 here$": HostPopulation(
             small, HostConfig(max_epochs=9, learning_rate=0.1), gates=WIDE_OPEN
         ),
         "width: 4 in the state, 6 here$": HostPopulation(
@@ -418,6 +447,6 @@ def test_settings_are_readable(run: tuple[State, list[State]]) -> None:
     assert settings["task"] == "first digits"
     assert (settings["topology"], settings["learning_rate"], settings["enabled_slots"]) == (
         "cnn",
-        "0.2",
+        "0.01",
         "None",
     )

@@ -223,7 +223,7 @@ def test_a_host_that_is_not_a_number_is_rolled_back_alone(
         if population.epoch == 2:
             with torch.no_grad():
                 for _, tensor in population._present.networks.named_tensors():
-                    tensor[SICK] = torch.nan
+                    tensor[SICK] = torch.nan if tensor.is_floating_point() else 1000
         else:
             before[0] = parameters(population)
         return result
@@ -232,7 +232,10 @@ def test_a_host_that_is_not_a_number_is_rolled_back_alone(
     seen = play(population, SEEDS, epochs=3)
     last = seen[-1]
     assert last.signals.rolled_back.tolist() == [False, True, False]
-    assert_same(parameters(population), before[0])
+    forgotten = "optimizer.slots.1."
+    kept = Parameters({name: each for name, each in before[0].items() if not name.startswith(forgotten)})
+    assert_same(parameters(population), kept)
+    assert not any(each.any() for name, each in parameters(population).items() if name.startswith(forgotten))
     assert last.slots.stage[SICK, 1] == SeedStage.PRUNED
     assert sound[-1].slots.stage[SICK, 1] != SeedStage.PRUNED
     assert last.signals.val_loss[SICK] == seen[-2].signals.val_loss[SICK]

@@ -1,4 +1,4 @@
-"""What each seed and each part of the transformer computes, against its formula or the library's own module."""
+"""What each seed and each part of the hosts computes, against its formula or the library's own module."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,7 @@ from torch.nn.functional import conv2d, gelu, silu
 
 from kasmina_hosts import build_blueprint
 from kasmina_hosts.attention import window_mask
+from kasmina_hosts.conv_host import ConvStage, PooledHead
 from kasmina_hosts.token_seeds import AttentionSeed, num_heads
 from kasmina_hosts.vit_host import EncoderBlock, PatchEmbedding, TokenHead
 from leyline_types import BlueprintAction, Topology
@@ -27,7 +28,7 @@ def channel_norm(x: Tensor, w: Values, name: str) -> Tensor:
 
 
 def token_norm(x: Tensor, w: Values, name: str) -> Tensor:
-    return standard(x, (2,)) * w[f"{name}.weight"] + w[f"{name}.bias"]
+    return standard(x, (-1,)) * w[f"{name}.weight"] + w[f"{name}.bias"]
 
 
 def dense(x: Tensor, w: Values, name: str) -> Tensor:
@@ -160,11 +161,34 @@ def test_patches_by_hand() -> None:
 
 def test_block_and_head_compute_their_formulas() -> None:
     torch.manual_seed(0)
-    block, w = disturbed(EncoderBlock(8))
-    assert isinstance(block, EncoderBlock)
     x = torch.randn(2, 5, 8, dtype=torch.float64)
-    attended = library_attention(block.attention, x, None)
-    expected = attended + dense(gelu(dense(token_norm(attended, w, "norm"), w, "up")), w, "down")
-    torch.testing.assert_close(block(x), expected, rtol=1e-10, atol=1e-10)
-    head, w = disturbed(TokenHead(8, 3))
+    for attends in (True, False):
+        block, w = disturbed(EncoderBlock(8, attends=attends, hidden=3))
+        assert isinstance(block, EncoderBlock)
+        assert isinstance(block.attention, AttentionSeed) is attends
+        attended = (
+            library_attention(block.attention, x, None) if isinstance(block.attention, AttentionSeed) else x
+        )
+        expected = attended + dense(gelu(dense(token_norm(attended, w, "norm"), w, "up")), w, "down")
+        torch.testing.assert_close(block(x), expected, rtol=1e-10, atol=1e-10)
+    head, w = disturbed(TokenHead(8, 3, norm=True))
+    expected = dense(token_norm(x.mean(1), w, "norm"), w, "linear")
+    torch.testing.assert_close(head(x), expected, rtol=1e-10, atol=1e-10)
+    head, w = disturbed(TokenHead(8, 3, norm=False))
     torch.testing.assert_close(head(x), dense(x.mean(1), w, "linear"), rtol=1e-10, atol=1e-10)
+
+
+def test_stages_compute_their_formulas() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    for kernel, inner, norm in ((3, 0, True), (1, 2, True), (5, 0, False)):
+        stage, w = disturbed(ConvStage(3, 4, stride=2, kernel=kernel, inner=inner, norm=norm))
+        expected = conv2d(x, w["conv.weight"], w["conv.bias"], stride=2, padding=kernel // 2)
+        if inner:
+            expected = conv2d(expected, w["widen.weight"], w["widen.bias"])
+        if norm:
+            expected = channel_norm(expected, w, "norm")
+        torch.testing.assert_close(stage(x), expected.relu(), rtol=1e-10, atol=1e-10)
+    head, w = disturbed(PooledHead(3, 5, norm=True))
+    expected = dense(token_norm(x.mean((2, 3)), w, "norm"), w, "linear")
+    torch.testing.assert_close(head(x), expected, rtol=1e-10, atol=1e-10)

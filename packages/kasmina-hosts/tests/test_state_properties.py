@@ -163,7 +163,8 @@ def test_a_population_refuses_a_damaged_state_or_goes_on(state: dict[str, Any], 
 @cache
 def grown_run() -> tuple[Loop, list[dict[str, Any]]]:
     """A network that grows, and what its grower saved after each epoch."""
-    run = loop(DigitsTask(), "plain cnn", eventful(NETWORKS["plain cnn"][2]), validate=True)
+    actions = eventful(NETWORKS["plain cnn"][2])
+    run = loop(DigitsTask(), "plain cnn", actions, validate=True, diagnose=True)
     states = [run.grower.state_dict()]
     for _ in range(16):
         run.epoch()

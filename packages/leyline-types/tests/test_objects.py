@@ -17,6 +17,7 @@ from leyline_types import (
     SeedTelemetry,
     SignalColumns,
     SlotColumns,
+    SlotDiagnostics,
     TaskConfig,
     TelemetryColumns,
     Topology,
@@ -34,6 +35,7 @@ TASK = {
     "baseline_loss": 2.3,
     "target_loss": 0.2,
     "host_params": 1000,
+    "parameter_price": 0.3,
 }
 
 
@@ -47,10 +49,14 @@ def defaults(cls: type) -> dict[str, object]:
     ("cls", "expected"),
     [
         (TrainingMetrics, {"best_val_loss": inf}),
-        (TrainingSignals, {"last_op": None, "last_op_took_effect": None, "rolled_back": False}),
+        (
+            TrainingSignals,
+            {"last_op": None, "last_op_took_effect": None, "rolled_back": False, "slot_diagnostics": ()},
+        ),
         (SeedMetrics, {"counterfactual_contribution": None}),
         (SeedStateReport, {"blend_tempo_epochs": 5, "telemetry": None}),
         (SeedTelemetry, {}),
+        (SlotDiagnostics, {}),
         (TaskConfig, {}),
         (MaskSeedInfo, {"alpha_mode": AlphaMode.HOLD}),
     ],
@@ -60,7 +66,16 @@ def test_only_the_designed_defaults(cls: type, expected: dict[str, object]) -> N
 
 
 @pytest.mark.parametrize(
-    "cls", [TrainingMetrics, TrainingSignals, SeedMetrics, SeedStateReport, SeedTelemetry, TaskConfig]
+    "cls",
+    [
+        TrainingMetrics,
+        TrainingSignals,
+        SlotDiagnostics,
+        SeedMetrics,
+        SeedStateReport,
+        SeedTelemetry,
+        TaskConfig,
+    ],
 )
 def test_slotted_and_frozen(cls: type) -> None:
     assert "__slots__" in cls.__dict__
@@ -88,6 +103,8 @@ def test_task_config() -> None:
         ("baseline_loss", inf, "`baseline_loss` must be finite and above 0"),
         ("target_loss", -0.1, "`target_loss` must be finite and at least 0"),
         ("target_loss", float("nan"), "`target_loss` must be finite"),
+        ("parameter_price", -0.1, "`parameter_price` must be finite and at least 0, not -0.1"),
+        ("parameter_price", inf, "`parameter_price` must be finite and at least 0, not inf"),
     ],
 )
 def test_bad_task_is_refused(field: str, value: object, reason: str) -> None:

@@ -24,10 +24,11 @@ COLUMNS = {
 AT_LEAST = {
     Block.BASE: "epoch step train_loss val_loss loss_delta train_accuracy val_accuracy accuracy_delta plateau_epochs "
     "best_val_accuracy best_val_loss loss_history accuracy_history total_params seed_utilisation last_op "
-    "last_op_took_effect",
+    "last_op_took_effect parameter_price",
     Block.SLOT: "is_active stage alpha contribution contribution_velocity blend_tempo alpha_target alpha_mode "
     "alpha_steps_total alpha_steps_done time_to_target alpha_velocity alpha_algorithm interaction_sum boost_received "
-    "upstream_alpha_sum downstream_alpha_sum epochs_in_stage blueprint",
+    "upstream_alpha_sum downstream_alpha_sum epochs_in_stage blueprint host_gradient_share activation_rank "
+    "within_map_variance",
     Block.TELEMETRY: "gradient_norm gradient_health has_vanishing has_exploding seed_accuracy seed_accuracy_delta "
     "blending_velocity",
 }
@@ -44,6 +45,31 @@ def test_table_is_well_formed(block: Block) -> None:
         assert spec.relative_to is None or spec.relative_to in SignalColumns._fields
         assert spec.low < spec.high
         assert spec.width == (len(spec.categories) if spec.encoding is Encoding.ONE_HOT else spec.width)
+
+
+@pytest.mark.parametrize("block", list(Block))
+def test_a_column_is_compressed_in_all_its_fields_or_none(block: Block) -> None:
+    for source in {spec.source for spec in FIELDS[block]}:
+        shown = [spec for spec in FIELDS[block] if spec.source == source]
+        assert len({spec.symlog for spec in shown if spec.encoding is Encoding.VALUE}) <= 1, source
+        assert not any(spec.symlog for spec in shown if spec.encoding is not Encoding.VALUE), source
+        assert len({spec.of_slot for spec in shown}) == 1, source
+
+
+def test_what_nothing_bounds_is_compressed() -> None:
+    compressed = {spec.name for block in Block for spec in FIELDS[block] if spec.symlog}
+    assert compressed == {
+        *("train_loss", "val_loss", "loss_delta", "best_val_loss", "loss_history", "accuracy_delta"),
+        *("total_params", "grad_norm_host", "grad_norm_seed", "parameter_price", "contribution"),
+        *("contribution_velocity", "interaction_sum", "boost_received", "improvement_in_stage"),
+        *("gradient_ratio", "param_count", "gradient_norm", "seed_accuracy_delta"),
+    }
+
+
+def test_diagnostics_are_of_the_slot() -> None:
+    of_slot = [spec.name for block in Block for spec in FIELDS[block] if spec.of_slot]
+    names = ("host_gradient_share", "activation_rank", "within_map_variance")
+    assert of_slot == [name + suffix for name in names for suffix in ("", "_known")]
 
 
 def test_categoricals_of_more_than_two_values_are_one_hot() -> None:
@@ -82,7 +108,8 @@ def test_names_by_hand() -> None:
     )
     assert schema.names[schema.block_dim(Block.BASE)] == "r0c0.is_active"
     assert f"r0c2.stage={SeedStage.TRAINING.name}" in schema.names
-    assert schema.names[-1] == "r0c2.blueprint=FLEX_ATTENTION"
+    assert "r0c2.blueprint=FLEX_ATTENTION" in schema.names
+    assert schema.names[-2:] == ("r0c2.within_map_variance", "r0c2.within_map_variance_known")
 
 
 def test_hash_tells_vectors_apart() -> None:
@@ -100,4 +127,5 @@ def test_page_lists_every_field() -> None:
     page = observation_markdown()
     for block in Block:
         for spec in FIELDS[block]:
-            assert f"| `{spec.name}` |" in page
+            assert f"| `{spec.name}`{'*' * spec.of_slot} |" in page
+    assert "| symlog(`train_loss` / `baseline_loss`) | 0 to 12 |" in page

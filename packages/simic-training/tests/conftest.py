@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from kasmina_hosts import DigitsFamily, HostConfig
+from kasmina_hosts import HostConfig, HostFamily
 from simic_training.growth.config import GrowthConfig
 from simic_training.ppo.config import PPOConfig
 from simic_training.runs.config import TrainConfig
@@ -41,8 +41,8 @@ def cluster() -> Iterator[Any]:
 def tiny_env() -> GrowthConfig:
     """Two groups' worth of hosts that each differ, two classes, three epochs."""
     return GrowthConfig(
-        family=DigitsFamily(class_counts=(2,), label_noises=(0.0,)),
-        host=HostConfig(max_epochs=3, interactions=False),
+        family=HostFamily(class_counts=(2, 2), max_label_noise=0.0, max_epochs=(3, 3)),
+        host=HostConfig(interactions=False),
         group_size=2,
     )
 

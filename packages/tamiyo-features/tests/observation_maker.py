@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 
@@ -14,6 +15,7 @@ from leyline_types import (
     SeedStage,
     SeedStateReport,
     SeedTelemetry,
+    SlotDiagnostics,
     TaskConfig,
     Topology,
     TrainingMetrics,
@@ -32,10 +34,12 @@ class Maker:
     Every stage, blueprint, unknown value and length of history turns up, and numbers up to the largest of float32.
     """
 
-    task = TaskConfig("test", Topology.CNN, 25, 450, 2, 10, 2.3, 0.3, 400)
-    other_task = TaskConfig("other", Topology.TRANSFORMER, 50, 900, 0, 4, 1.4, 0.1, 400)
+    task = TaskConfig("test", Topology.CNN, 25, 450, 2, 10, 2.3, 0.3, 400, 0.3)
+    other_task = TaskConfig("other", Topology.TRANSFORMER, 50, 900, 0, 4, 1.4, 0.1, 400, 1.25)
 
-    def signals(self, rng: random.Random) -> TrainingSignals:
+    def signals(self, rng: random.Random, slots: Iterable[str] = ()) -> TrainingSignals:
+        """Signals with diagnostics of none of the slots, of all in order, or of some in any order."""
+
         def number(largest: float) -> float:
             return rng.choice([0.0, rng.uniform(0, largest), 1e3 * largest, LARGEST])
 
@@ -43,6 +47,8 @@ class Maker:
             return rng.choice([None, value, -value])
 
         last_op = rng.choice([None, *LifecycleOp])
+        diagnostics = self.diagnostics(rng, slots)
+        some = rng.sample(diagnostics, rng.randint(0, len(diagnostics)))
         return TrainingSignals(
             metrics=TrainingMetrics(
                 epoch=rng.randrange(30),
@@ -69,6 +75,23 @@ class Maker:
             last_op=last_op,
             last_op_took_effect=None if last_op is None else rng.random() < 0.5,
             rolled_back=rng.random() < 0.5,
+            slot_diagnostics=rng.choice([(), diagnostics, tuple(some)]),
+        )
+
+    def diagnostics(self, rng: random.Random, slots: Iterable[str]) -> tuple[SlotDiagnostics, ...]:
+        """Of every slot, in order."""
+
+        def maybe() -> float | None:
+            return rng.choice([None, 0.0, 1.0, rng.random()])
+
+        return tuple(
+            SlotDiagnostics(
+                slot_id=slot_id,
+                host_gradient_share=maybe(),
+                activation_rank=maybe(),
+                within_map_variance=maybe(),
+            )
+            for slot_id in slots
         )
 
     def report(self, rng: random.Random, slot_id: str, *, telemetry: bool = False) -> SeedStateReport:
@@ -171,9 +194,14 @@ class Maker:
         *,
         telemetry: bool = False,
         occupancy: float = 0.7,
+        diagnosed: bool = False,
     ) -> tuple[list[TrainingSignals], list[Reports]]:
+        """Signals and reports of so many environments; with `diagnosed` there are diagnostics of every slot."""
         rng = random.Random(source) if isinstance(source, int) else source
+        signals = [self.signals(rng, slots) for _ in range(num_envs)]
+        if diagnosed:
+            signals = [replace(each, slot_diagnostics=self.diagnostics(rng, slots)) for each in signals]
         return (
-            [self.signals(rng) for _ in range(num_envs)],
+            signals,
             [self.reports(rng, slots, telemetry=telemetry, occupancy=occupancy) for _ in range(num_envs)],
         )

@@ -1,4 +1,4 @@
-"""Features against the plain loop of `loop_reference`: to the last bit in float64, within 1e-6 in float32."""
+"""Features against the plain loop of `loop_reference`, to two units in the last place of the largest."""
 
 import random
 
@@ -19,6 +19,9 @@ from tamiyo_features import (
 
 SLOT_CONFIGS = (SlotConfig(("r2c1",)), SlotConfig.default(), SlotConfig(("r0c1", "r0c0")))
 
+# Features go up to 12, and torch's vectorised logarithm is not Python's to the last bit.
+TOLERANCES = {torch.float64: 4e-15, torch.float32: 2e-6}
+
 randomness = st.randoms(use_true_random=False)  # drawn by hypothesis, which shrinks what it finds
 
 
@@ -32,7 +35,7 @@ def test_equal_to_the_loop(
         (num_envs, get_feature_size(slots, telemetry=telemetry)), torch.nan, dtype=torch.float64
     )
     expected = loop(signals, reports, slots, tasks, telemetry=telemetry, out=empty)
-    for dtype, tolerance in ((torch.float64, 0.0), (torch.float32, 1e-6)):
+    for dtype, tolerance in TOLERANCES.items():
         found = batch_obs_to_features(signals, reports, slots, task=tasks, telemetry=telemetry, dtype=dtype)
         assert found.dtype == dtype
         assert (found.to(torch.float64) - expected).abs().max() <= tolerance
@@ -46,9 +49,8 @@ def test_equal_to_the_loop_at_many_slots(make: Maker, telemetry: bool) -> None:
         found = batch_obs_to_features(
             signals, reports, slots, task=make.task, telemetry=telemetry, dtype=torch.float64
         )
-        assert torch.equal(
-            found, list_loop(signals, reports, slots, tasks, telemetry=telemetry, dtype=torch.float64)
-        )
+        expected = list_loop(signals, reports, slots, tasks, telemetry=telemetry, dtype=torch.float64)
+        torch.testing.assert_close(found, expected, atol=TOLERANCES[torch.float64], rtol=0.0)
 
 
 def test_the_observations_cover_what_there_is(make: Maker) -> None:
@@ -65,6 +67,9 @@ def test_the_observations_cover_what_there_is(make: Maker) -> None:
     assert max(each.metrics.train_loss for each in signals) == LARGEST
     assert min(seed.metrics.improvement_since_stage_start for seed in seeds) == -LARGEST
     assert any(each.metrics.best_val_loss == float("inf") for each in signals)
+    named = [tuple(each.slot_id for each in one.slot_diagnostics) for one in signals]
+    assert {(), ("r0c0", "r0c1", "r0c2"), ("r0c2", "r0c0")} <= set(named)
+    assert {each.activation_rank is None for one in signals for each in one.slot_diagnostics} == {True, False}
 
 
 @given(randomness)

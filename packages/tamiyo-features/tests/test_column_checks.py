@@ -30,7 +30,10 @@ MAY_BE_UNKNOWN: Final = {
         *("loss_delta", "accuracy_delta", "best_val_accuracy", "best_val_loss", "grad_norm_host"),
         *("grad_norm_seed", "loss_history", "accuracy_history", "last_op", "last_op_took_effect"),
     },
-    "slots": {"contribution", "contribution_velocity", "interaction_sum", "boost_received", "gradient_ratio"},
+    "slots": {
+        *("contribution", "contribution_velocity", "interaction_sum", "boost_received", "gradient_ratio"),
+        *("host_gradient_share", "activation_rank", "within_map_variance"),
+    },
     "telemetry": set(),
 }
 CALLED: Final = {
@@ -174,7 +177,7 @@ def test_every_feature_is_finite_or_refused_by_name(make: Maker, env: int, index
     features = extract_features(packed(make), SLOTS, telemetry=True)
     check_finite_features(features, SLOTS, telemetry=True)
     features[env, index] = value
-    base, slot, closer = 52, 53, 8  # OBSERVATION.md
+    base, slot, closer = 53, 59, 8  # OBSERVATION.md
     where = f"environment {env}"
     if index >= base:
         place = (index - base) // slot if index < base + 3 * slot else (index - base - 3 * slot) // closer
@@ -191,7 +194,7 @@ def test_features_are_named_as_the_schema_names_them() -> None:
     for index, name in (
         (2, "'train_loss'"),
         (19, r"'loss_history\[-1\]'"),
-        (52 + 53 + 4, "'stage=TRAINING'"),
+        (53 + 59 + 4, "'stage=TRAINING'"),
     ):
         broken = features.clone()
         broken[1, index] = torch.nan
@@ -200,5 +203,5 @@ def test_features_are_named_as_the_schema_names_them() -> None:
             NonFiniteValueError, match=rf"environment 1.*: feature {name} is nan.* \(and 1 more\)"
         ):
             check_finite_features(broken, SLOTS)
-    with pytest.raises(ObservationShapeError, match=r"\(2, 211\).* has 235 features"):
+    with pytest.raises(ObservationShapeError, match=r"\(2, 230\).* has 254 features"):
         check_finite_features(features, SLOTS, telemetry=True)

@@ -74,6 +74,7 @@ def test_bits_and_one_hots_are_left_alone(make: Maker) -> None:
     curves = {f"{name}[-{age}]" for name in ("loss_history", "accuracy_history") for age in range(1, 6)}
     assert changed == curves | {
         *("epoch", "step", "train_loss", "val_loss", "loss_delta", "train_accuracy", "val_accuracy"),
+        *("parameter_price", "host_gradient_share", "activation_rank", "within_map_variance"),
         *("accuracy_delta", "plateau_epochs", "best_val_accuracy", "best_val_loss", "total_params"),
         *("seed_utilisation", "grad_norm_host", "grad_norm_seed", "alpha", "contribution"),
         *("contribution_velocity", "blend_tempo", "alpha_target", "alpha_steps_done", "time_to_target"),
@@ -256,15 +257,15 @@ def test_a_checkpoint_gives_it_back_bit_for_bit(make: Maker) -> None:
 
 def test_refusals(make: Maker) -> None:
     state = learned(make)
-    with pytest.raises(NormalizerError, match=r"shape \(2, 7\), the normaliser is for 211 features"):
+    with pytest.raises(NormalizerError, match=r"shape \(2, 7\), the normaliser is for 230 features"):
         update(state, torch.zeros(2, 7))
-    with pytest.raises(NormalizerError, match="for 211 features"):
+    with pytest.raises(NormalizerError, match="for 230 features"):
         normalize(state, torch.zeros(2, 7))
     broken = features_of(make, 0, 3)
     broken[1, 4] = torch.inf
     with pytest.raises(NormalizerError, match="vector 1 holds inf as feature 4"):
         update(state, broken)
-    with pytest.raises(NormalizerError, match="of 211 features and one of 105 are for different networks"):
+    with pytest.raises(NormalizerError, match="of 230 features and one of 112 are for different networks"):
         merge(state, init_normalizer(SlotConfig(("r0c0",))))
     with pytest.raises(NormalizerError, match=r"`clip` is 0.0, it must be a finite number above 0"):
         init_normalizer(SLOTS, clip=0.0)
@@ -273,7 +274,7 @@ def test_refusals(make: Maker) -> None:
     tensors = normalizer_to_tensors(state)
     for wrong, message in (
         ({name: tensor for name, tensor in tensors.items() if name != "m2"}, "a normaliser has"),
-        ({**tensors, "mean": tensors["mean"][:-1]}, r"mean is torch.float64 \(210,\)"),
+        ({**tensors, "mean": tensors["mean"][:-1]}, r"mean is torch.float64 \(229,\)"),
         ({**tensors, "m2": tensors["m2"].float()}, "m2 is torch.float32"),
         ({**tensors, "m2": -tensors["m2"] - 1}, "m2 holds values"),
         ({**tensors, "num_known": tensors["num_known"] * torch.nan}, "num_known holds values"),

@@ -22,6 +22,7 @@ from leyline_types import (
     SignalColumns,
     SlotColumns,
     SlotConfig,
+    SlotDiagnostics,
     TaskConfig,
     TelemetryColumns,
     TrainingSignals,
@@ -38,6 +39,7 @@ from tamiyo_features import (
     ObservationError,
     ObservationShapeError,
     OutOfRangeError,
+    RepeatedSlotError,
     UnknownBlueprintError,
     UnknownSlotError,
     WrongTypeError,
@@ -45,6 +47,7 @@ from tamiyo_features import (
 )
 from tamiyo_features.reading import _layout_of
 from tamiyo_features.sources import (
+    DIAGNOSTIC_SOURCES,
     SIGNAL_SOURCES,
     SLOT_SOURCES,
     TELEMETRY_SOURCES,
@@ -59,6 +62,11 @@ EMPTY: dict[str, SeedStateReport | None] = dict.fromkeys(SLOTS.slot_ids)
 def signals_of(make: Maker, **metrics: Any) -> TrainingSignals:
     signals = make.signals(random.Random(0))
     return dataclasses.replace(signals, metrics=dataclasses.replace(signals.metrics, **metrics))
+
+
+def diagnostics_of(slot_id: str = "r0c1", **fields: Any) -> SlotDiagnostics:
+    known: dict[str, Any] = {"host_gradient_share": 0.25, "activation_rank": 0.5, "within_map_variance": None}
+    return SlotDiagnostics(slot_id=slot_id, **known | fields)
 
 
 def report_of(make: Maker, slot_id: str = "r0c1", **fields: Any) -> SeedStateReport:
@@ -106,6 +114,74 @@ def test_slots_by_hand(make: Maker) -> None:
     assert not any(column.any() for column in observation.telemetry)
 
 
+def test_diagnostics_by_hand(make: Maker) -> None:
+    """In the order of the slots whatever order they come in, of empty slots too; left out is unknown."""
+    found = (diagnostics_of("r0c2", activation_rank=1), diagnostics_of("r0c0", host_gradient_share=None))
+    whole = tuple(diagnostics_of(slot_id) for slot_id in SLOTS)
+    signals = [dataclasses.replace(signals_of(make), slot_diagnostics=each) for each in (found, (), whole)]
+    reports = [{**EMPTY, "r0c2": make.report(random.Random(1), "r0c2")}, EMPTY, EMPTY]
+    slots = pack_observations(signals, reports, SLOTS, task=make.task).slots
+    for column, expected in (
+        (slots.host_gradient_share, [[nan, nan, 0.25], [nan] * 3, [0.25] * 3]),
+        (slots.activation_rank, [[0.5, nan, 1.0], [nan] * 3, [0.5] * 3]),
+        (slots.within_map_variance, [[nan] * 3] * 3),
+    ):
+        torch.testing.assert_close(column, torch.tensor(expected), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "message"),
+    [
+        (
+            (diagnostics_of("r9c9"),),
+            UnknownSlotError,
+            "environment 1: signals.slot_diagnostics[0]: slot 'r9c9' is unknown; slots are r0c0, r0c1, r0c2",
+        ),
+        (
+            (diagnostics_of([]),),  # type: ignore[arg-type]
+            UnknownSlotError,
+            "environment 1: signals.slot_diagnostics[0]: slot [] is unknown; slots are r0c0, r0c1, r0c2",
+        ),
+        (
+            (diagnostics_of("r0c2"), diagnostics_of("r0c1"), diagnostics_of("r0c2")),
+            RepeatedSlotError,
+            "environment 1, slot r0c2: signals.slot_diagnostics holds the slot more than once",
+        ),
+        (
+            (diagnostics_of("r0c2"), None),
+            WrongTypeError,
+            "environment 1: signals.slot_diagnostics[1] is None, it must be a SlotDiagnostics",
+        ),
+        (
+            tuple(SimpleNamespace(slot_id=slot_id) for slot_id in ("r0c0",)),
+            WrongTypeError,
+            "environment 1: signals.slot_diagnostics[0] is namespace(slot_id='r0c0'), it must be a SlotDiagnostics",
+        ),
+        (
+            None,
+            WrongTypeError,
+            "environment 1: signals.slot_diagnostics is None, it must be a tuple of SlotDiagnostics",
+        ),
+        (
+            (diagnostics_of("r0c2", host_gradient_share=1.5),),
+            OutOfRangeError,
+            "environment 1, slot r0c2: diagnostics.host_gradient_share is 1.5, it must be a finite fraction, 0 to 1",
+        ),
+        (
+            (diagnostics_of("r0c2", within_map_variance=nan),),
+            NonFiniteValueError,
+            "environment 1, slot r0c2: diagnostics.within_map_variance is nan, it must be a finite fraction, 0 to 1",
+        ),
+    ],
+)
+def test_mistakes_in_diagnostics(make: Maker, found: Any, kind: type[ObservationError], message: str) -> None:
+    good = signals_of(make)
+    with pytest.raises(InvalidObservationError) as caught:
+        pack_observations([good, replace(good, slot_diagnostics=found)], [EMPTY] * 2, SLOTS, task=make.task)
+    [problem] = caught.value.problems
+    assert (type(problem), str(problem)) == (kind, message)
+
+
 def test_telemetry_is_known_where_it_is_given(make: Maker) -> None:
     rng = random.Random(2)
     reports = {**EMPTY, "r0c0": make.report(rng, "r0c0", telemetry=True), "r0c1": make.report(rng, "r0c1")}
@@ -123,6 +199,8 @@ def test_empty_slots_by_hand(make: Maker, occupancy: float) -> None:
     empty = ~slots.occupied
     unknown = {"contribution", "contribution_velocity", "interaction_sum", "boost_received", "gradient_ratio"}
     for name, column in slots._asdict().items():
+        if name in {source.column for source in DIAGNOSTIC_SOURCES.optional}:
+            continue  # of the slot, not of its seed
         if name in unknown:
             assert column[empty].isnan().all(), name
         else:
@@ -245,7 +323,7 @@ def replace(found: Any, **changes: object) -> Any:
 
 MISTAKES = [
     pytest.param(table, source, value, kind, id=f"{table.name}.{source.path}={value}")
-    for table in (SIGNAL_SOURCES, SLOT_SOURCES, TELEMETRY_SOURCES)
+    for table in (SIGNAL_SOURCES, SLOT_SOURCES, TELEMETRY_SOURCES, DIAGNOSTIC_SOURCES)
     for sources, optional in ((table.required, False), (table.optional, True))
     for source in sources
     if "(" not in source.path and source.path != "task.topology.code"
@@ -268,6 +346,10 @@ def test_every_value_has_its_rule(
             tasks[1] = with_value(make.task, path, value)
         else:
             signals[1] = with_value(signals[1], path, value)
+    elif table is DIAGNOSTIC_SOURCES:
+        broken = with_value(diagnostics_of(), source.path, value)
+        signals[1] = replace(signals[1], slot_diagnostics=(diagnostics_of("r0c0"), broken))
+        where = f"environment 1, slot r0c1: diagnostics.{source.path}"
     else:
         path = f"telemetry.{source.path}" if table is TELEMETRY_SOURCES else source.path
         report = with_value(report, path, value)
@@ -281,12 +363,12 @@ def test_every_value_has_its_rule(
 
 def test_every_column_has_a_source_or_is_found_otherwise() -> None:
     otherwise = {SignalColumns: set(), SlotColumns: {"occupied", "blueprint"}, TelemetryColumns: {"known"}}
-    for columns, table in (
-        (SignalColumns, SIGNAL_SOURCES),
-        (SlotColumns, SLOT_SOURCES),
-        (TelemetryColumns, TELEMETRY_SOURCES),
+    for columns, tables in (
+        (SignalColumns, (SIGNAL_SOURCES,)),
+        (SlotColumns, (SLOT_SOURCES, DIAGNOSTIC_SOURCES)),
+        (TelemetryColumns, (TELEMETRY_SOURCES,)),
     ):
-        named = {source.column for source in table.required + table.optional}
+        named = {source.column for table in tables for source in table.required + table.optional}
         assert named | otherwise[columns] == set(columns._fields)
 
 
@@ -438,5 +520,5 @@ def test_lists_of_another_length(make: Maker) -> None:
 
 
 def test_no_limit_of_seeds_means_every_slot(make: Maker) -> None:
-    task = TaskConfig("free", make.task.topology, 25, 450, 0, 10, 2.3, 0.3, 400)
+    task = TaskConfig("free", make.task.topology, 25, 450, 0, 10, 2.3, 0.3, 400, 0.3)
     assert pack_observations([signals_of(make)], [EMPTY], SLOTS, task=task).signals.seed_capacity.item() == 3

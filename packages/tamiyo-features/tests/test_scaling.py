@@ -49,7 +49,7 @@ def test_extraction_makes_as_many_calls_for_a_large_batch_as_for_a_small_one(
 
 def test_packing_makes_as_many_tensors_for_a_large_batch_as_for_a_small_one(make: Maker) -> None:
     def calls(num_envs: int, slots: SlotConfig) -> int:
-        batch = make.batch(0, num_envs, slots, telemetry=True)
+        batch = make.batch(0, num_envs, slots, telemetry=True, diagnosed=True)
         return count_calls(lambda: pack_observations(*batch, slots, task=make.task))
 
     assert 0 < calls(*MANY) == calls(*FEW)
@@ -62,4 +62,4 @@ def test_a_batch_of_a_thousand_is_its_parts(make: Maker) -> None:
     whole = batch_obs_to_features(signals * 32, reports * 32, slots, task=make.task, telemetry=True)
     assert torch.equal(whole, part.repeat(32, 1))
     expected = list_loop(signals, reports, slots, [make.task] * 32, telemetry=True)
-    torch.testing.assert_close(part, expected, atol=1e-6, rtol=0.0)
+    torch.testing.assert_close(part, expected, atol=2e-6, rtol=0.0)

@@ -190,10 +190,13 @@ def _signals(envs: int, slots: int, topology: Topology) -> dict[str, Tensor]:
         "host_params": 1000,
     }
     columns |= {name: torch.full((envs,), value) for name, value in counts.items()}
-    return columns | {"baseline_loss": torch.full((envs,), 2.3)}
+    return columns | {"baseline_loss": torch.full((envs,), 2.3), "parameter_price": torch.full((envs,), 0.3)}
 
 
-_UNKNOWN = ("contribution", "contribution_velocity", "interaction_sum", "boost_received", "gradient_ratio")
+_UNKNOWN = (
+    *("contribution", "contribution_velocity", "interaction_sum", "boost_received", "gradient_ratio"),
+    *("host_gradient_share", "activation_rank", "within_map_variance"),
+)
 _FLOATING = ("alpha", "alpha_target", "alpha_velocity", "improvement_in_stage")
 
 

@@ -434,4 +434,4 @@ def test_checkpointing_keeps_gradients_and_drops_activations(
         torch.autograd.backward(evaluated.log_prob.sum() + evaluated.value.sum() + evaluated.entropy.sum())
         gradients.append([parameter.grad for parameter in policy.network.parameters()])
     torch.testing.assert_close(gradients[0], gradients[1])
-    assert activations[1] < activations[0] / 2
+    assert activations[1] < 0.6 * activations[0]  # the inputs of the network are kept

@@ -97,11 +97,11 @@ def test_a_normalizer_of_other_features_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy"
     other = normalizer_of(PolicyConfig(telemetry=True))
     with pytest.raises(
-        CheckpointError, match=r"`normalizer` \(235 features\) is for other features than the policy's 211"
+        CheckpointError, match=r"`normalizer` \(254 features\) is for other features than the policy's 230"
     ):
         save_policy(create_policy(SMALL), path, normalizer=other)
     turned = normalizer_of(PolicyConfig(slot_config=SlotConfig(("r0c2", "r0c1", "r0c0"))))
-    with pytest.raises(CheckpointError, match=r"`normalizer` \(211 features\) is for other features"):
+    with pytest.raises(CheckpointError, match=r"`normalizer` \(230 features\) is for other features"):
         save_policy(create_policy(SMALL), path, normalizer=turned)
     frozen: Any = freeze(
         normalizer_of(SMALL)
@@ -350,7 +350,7 @@ def test_a_normalizer_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     tensors["normalizer:mean"][5:8] = torch.nan
     path.write_bytes(to_bytes(tensors, {"tamiyo": render(SMALL, tensors)}))
     with pytest.raises(
-        CheckpointError, match="its normalizer:mean holds 3 values of 211 that are NaN or inf"
+        CheckpointError, match="its normalizer:mean holds 3 values of 230 that are NaN or inf"
     ):
         load_checkpoint(path)
 
@@ -401,7 +401,7 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     shape = {"dtype": "F64", "shape": [2**27], "data_offsets": [0, size]}
     header = declared_header(SMALL, {"normalizer:mean": shape})
     path = sparse(path, 8 + len(header) + size, header)
-    message = r"normalizer:mean is torch.float64 \(134217728,\), the policy's is torch.float64 \(211,\)"
+    message = r"normalizer:mean is torch.float64 \(134217728,\), the policy's is torch.float64 \(230,\)"
     assert peak_of(lambda: load_policy(path), message) < 2**20
     path = sparse(path, 2**31 - 1, b" " * 2**21)
     assert peak_of(lambda: load_policy(path), "its header has 2097152 bytes, more than the limit of") < 2**20

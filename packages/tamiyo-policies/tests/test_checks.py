@@ -39,20 +39,20 @@ def actions(*batch: int) -> FactoredActions[Tensor]:
 def test_features(policy: PolicyBundle, masks: ActionMasks) -> None:
     hidden = policy.initial_hidden(BATCH)
     for wrong, message in (
-        (torch.zeros(BATCH, 7), r"7 features per step but the policy takes 211 \(3 slots\)"),
-        (torch.zeros(211), r"shape \(211,\) but must have 2 or 3 dimensions"),
-        (torch.zeros(BATCH, 2, 211), r"\[batch, 1, feature\]; `features` has shape \(4, 2, 211\), 2 steps"),
+        (torch.zeros(BATCH, 7), r"7 features per step but the policy takes 230 \(3 slots\)"),
+        (torch.zeros(230), r"shape \(230,\) but must have 2 or 3 dimensions"),
+        (torch.zeros(BATCH, 2, 230), r"\[batch, 1, feature\]; `features` has shape \(4, 2, 230\), 2 steps"),
         (
-            torch.zeros(BATCH, 211, dtype=torch.float64),
+            torch.zeros(BATCH, 230, dtype=torch.float64),
             "has dtype torch.float64 but the policy takes torch.float32",
         ),
-        (torch.zeros(BATCH, 211, device="meta"), "`features` is on meta but the policy is on cpu"),
+        (torch.zeros(BATCH, 230, device="meta"), "`features` is on meta but the policy is on cpu"),
     ):
         with pytest.raises(PolicyInputError, match=message):
             policy.get_action(wrong, masks, hidden)
         with pytest.raises(PolicyInputError, match=message):
             policy.get_value(wrong, hidden)
-    with pytest.raises(PolicyInputError, match=r"`features` has shape \(4, 211\) but must have 3 dimensions"):
+    with pytest.raises(PolicyInputError, match=r"`features` has shape \(4, 230\) but must have 3 dimensions"):
         policy.evaluate_actions(features(policy, BATCH), actions(BATCH), masks)
 
 

@@ -66,7 +66,7 @@ def test_given_weights_replace_drawn_ones() -> None:
     copy = create_policy(PolicyConfig(hidden_dim=8), weights=source.state_dict())
     assert torch.equal(copy.state_dict()["weight_hh"], source.state_dict()["weight_hh"])
     with pytest.raises(
-        PolicyInputError, match=r"encoder.weight has shape \(8, 211\) but the policy's has \(4, 211\)"
+        PolicyInputError, match=r"encoder.weight has shape \(8, 230\) but the policy's has \(4, 230\)"
     ):
         create_policy(PolicyConfig(hidden_dim=4), weights=source.state_dict())
 

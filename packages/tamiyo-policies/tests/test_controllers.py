@@ -214,5 +214,5 @@ def test_a_policy_acts_on_normalised_features(
     save_policy(policy, tmp_path / CHECKPOINT_NAME, normalizer=state)
     loaded = load_controller(tmp_path)
     assert torch.equal(loaded.act(busy, loaded.initial_memory(512))[1].hidden.h, expected.h)
-    with pytest.raises(PolicyInputError, match=r"`normalizer` \(235 features\) is for other"):
+    with pytest.raises(PolicyInputError, match=r"`normalizer` \(254 features\) is for other"):
         PolicyController(policy, normalizer=init_normalizer(SLOTS, telemetry=True))

@@ -5,10 +5,10 @@ from kasmina_hosts.alpha import ramp, ramp_progress
 from kasmina_hosts.arrays import ArrayTask
 from kasmina_hosts.blending import Gate, blend, incubate
 from kasmina_hosts.blueprints import build_blueprint, built_blueprints
-from kasmina_hosts.config import HostConfig
+from kasmina_hosts.config import HostConfig, OptimizerKind
 from kasmina_hosts.digits import DigitsTask, digits_digest
 from kasmina_hosts.episode import DivergedHostError
-from kasmina_hosts.family import DigitsFamily, FamilyMember
+from kasmina_hosts.family import LACKS, FamilyMember, HostFamily, Lack
 from kasmina_hosts.gates import GateInputs, Gates
 from kasmina_hosts.grower import Grower, GrowthStep
 from kasmina_hosts.grown import GrownSeed
@@ -20,11 +20,12 @@ from kasmina_hosts.seed_optimizer import OptimizerError
 from kasmina_hosts.seed_slot import GrownLayer, SlotError
 from kasmina_hosts.slotted_model import ExportError
 from kasmina_hosts.tasks import Split, Task, data_digest
+from kasmina_hosts.variation import Variation, VariedTask, vary
 
 __all__ = [
+    "LACKS",
     "Applied",
     "ArrayTask",
-    "DigitsFamily",
     "DigitsTask",
     "DivergedHostError",
     "ExportError",
@@ -37,15 +38,20 @@ __all__ = [
     "GrownSeed",
     "GrowthStep",
     "HostConfig",
+    "HostFamily",
     "HostPopulation",
+    "Lack",
     "Lifecycle",
     "OptimizerError",
+    "OptimizerKind",
     "SlotError",
     "SlotRules",
     "Split",
     "StateError",
     "StepOutcome",
     "Task",
+    "Variation",
+    "VariedTask",
     "apply_actions",
     "blend",
     "build_blueprint",
@@ -62,4 +68,5 @@ __all__ = [
     "ramp",
     "ramp_progress",
     "tick",
+    "vary",
 ]

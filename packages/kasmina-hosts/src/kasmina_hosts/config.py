@@ -10,6 +10,18 @@ NUM_SLOTS: Final = 3
 """Stages or blocks of a host; a slot follows each."""
 MAX_LEARNING_RATE: Final = 1e30
 """float32, in which hosts are trained, ends at 3.4e38."""
+MAX_PRICE: Final = 1e30
+"""float32, in which observations hold it, ends there too."""
+
+
+def check_price(price: float, name: str) -> None:
+    """That a price is one.
+
+    Raises:
+        ValueError: below 0, or not finite in float32, in which observations hold it.
+    """
+    if not 0 <= price <= MAX_PRICE:
+        raise ValueError(f"{name} must be at least 0 and at most {MAX_PRICE:g}, not {price}")
 
 
 class OptimizerKind(StrEnum):
@@ -37,6 +49,8 @@ class HostConfig:
         head_norm: whether the classifier's input is normalised. Without it a norm in any slot helps nearly every host.
         optimizer: "adam", or "sgd" with `momentum`. learning_rate: of either.
         momentum: of SGD, in [0, 1).
+        parameter_price: what a parameter costs a host that `HostPopulation.reset` is told no price for; see
+            `leyline_types.TaskConfig`.
         max_seeds: live seeds that a host may hold; 0 sets no limit.
         validation_samples: of the validation part, to measure on after every epoch; all where there are fewer.
         co_adapt: whether a host learns through its seeds once they blend in; if not, they only learn beside it.
@@ -59,6 +73,7 @@ class HostConfig:
     optimizer: OptimizerKind = OptimizerKind.ADAM
     learning_rate: float = 0.01
     momentum: float = 0.9
+    parameter_price: float = 0.3
     max_seeds: int = 0
     validation_samples: int = 322
     co_adapt: bool = True
@@ -76,7 +91,9 @@ class HostConfig:
                 raise ValueError(f"`{name}` must be below 2^31, not {getattr(self, name)}")
         for name in ("kernels", "inner_widths", "norms", "attention"):
             if len(getattr(self, name)) != NUM_SLOTS:
-                raise ValueError(f"`{name}` must have {NUM_SLOTS} values, one a stage, not {getattr(self, name)}")
+                raise ValueError(
+                    f"`{name}` must have {NUM_SLOTS} values, one a stage, not {getattr(self, name)}"
+                )
         for kernel in self.kernels:
             if kernel < 1 or kernel % 2 == 0 or kernel >= 2**31:
                 raise ValueError(f"`kernels` must be odd and at least 1, not {self.kernels}")
@@ -92,5 +109,6 @@ class HostConfig:
             raise ValueError(
                 f"`learning_rate` must be above 0 and at most {MAX_LEARNING_RATE:g}, not {self.learning_rate}"
             )
+        check_price(self.parameter_price, "`parameter_price`")
         if self.max_seeds < 0:
             raise ValueError(f"`max_seeds` must be at least 0, not {self.max_seeds}")

@@ -1,17 +1,59 @@
 """What tells a lacking network from a sound one: three numbers per slot, all of them free of scale.
 
-One implementation for populations and for `Grower`. None depends on units: neither on those of the loss nor on how large
-weights and activations are, which a norm behind them takes away.
+One implementation for populations and for `Grower`. None depends on units: neither on those of the loss nor on how
+large weights and activations are, which a norm behind them takes away.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from leyline_types import Topology
+
+DIAGNOSED_SAMPLES: Final = 32
+"""Validation samples that a population measures with: more cost more than a twentieth of an epoch."""
+
+
+class Diagnostics(NamedTuple):
+    """What is measured at each slot, with a seed in it or without, [host, slot]; each 0 to 1, NaN where unknown.
+
+    Args:
+        host_gradient_share: see `shares`, of the layers before the slots.
+        activation_rank, within_map_variance: of the activation before the slot, see `ActivationShape`.
+    """
+
+    host_gradient_share: Float[Tensor, "host slot"]
+    activation_rank: Float[Tensor, "host slot"]
+    within_map_variance: Float[Tensor, "host slot"]
+
+
+def unknown_diagnostics(num_hosts: int, num_slots: int) -> Diagnostics:
+    """Nothing has been measured."""
+    unknown = torch.full((num_hosts, num_slots), torch.nan)
+    return Diagnostics(unknown, unknown, unknown)
+
+
+def slot_diagnostics(
+    activations: Sequence[Float[Tensor, "host sample *place"]],
+    effects: Sequence[Float[Tensor, " host"]],
+    topology: Topology,
+) -> Diagnostics:
+    """The diagnostics of networks with so many slots.
+
+    Args:
+        activations: before each slot, as of `activation_shape` with hosts in front.
+        effects: of the layer before each slot, see `gradient_effect`; NaN where it is unknown.
+        topology: of all of them.
+    """
+    shapes = [activation_shape(activation.detach(), topology) for activation in activations]
+    return Diagnostics(
+        shares(torch.stack(list(effects), dim=1)),
+        torch.stack([shape.rank for shape in shapes], dim=1),
+        torch.stack([shape.within_map for shape in shapes], dim=1),
+    )
 
 
 class ActivationShape(NamedTuple):
@@ -34,8 +76,8 @@ def activation_shape(
 ) -> ActivationShape:
     """The shape of activations, each of the batch by itself.
 
-    P. Gao et al., A theory of multineuronal dimensionality, dynamics and measurement, https://doi.org/10.1101/214262, has
-    the participation ratio.
+    P. Gao et al., A theory of multineuronal dimensionality, dynamics and measurement, https://doi.org/10.1101/214262,
+    has the participation ratio.
 
     >>> maps = torch.tensor([[1.0], [-1.0]]) * torch.ones(2, 3)  # two samples, three equal channels
     >>> activation_shape(maps[:, :, None, None], Topology.CNN)
@@ -58,7 +100,7 @@ def activation_shape(
     varies = total > 0
     unknown = torch.full_like(total, torch.nan)
     return ActivationShape(
-        torch.where(varies, rank, unknown).float(),
+        torch.where(varies, rank, unknown).clamp(max=1).float(),
         torch.where(varies, 1 - between / total, unknown).clamp(min=0).float(),
     )
 
@@ -82,6 +124,9 @@ def gradient_effect(
 
 
 def shares(effects: Float[Tensor, "*batch slot"]) -> Float[Tensor, "*batch slot"]:
-    """Each slot's layer's share of what the loss hangs on, among the layers before slots; NaN where it hangs on none."""
-    total = effects.sum(-1, keepdim=True)
-    return torch.where(total > 0, effects / total, torch.nan)
+    """Each slot's layer's share of what the loss hangs on, among the layers before slots whose effect is known.
+
+    NaN where the effect is unknown, and where the loss hangs on none of them.
+    """
+    total = effects.nansum(-1, keepdim=True)
+    return torch.where((total > 0) & total.isfinite(), effects / total, torch.nan)

@@ -1,4 +1,4 @@
-"""Handwritten digits: all ten or a few of them, with labels as they are or with noise in training."""
+"""Handwritten digits: all ten, or a few of them."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,10 +6,9 @@ from typing import Final, final
 
 import numpy as np
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from kasmina_hosts.tasks import Split, data_digest, standardised
+from kasmina_hosts.variation import keep_classes
 
 TRAIN_SAMPLES, VALIDATION_SAMPLES = 1152, 322
 DIGITS = 10
@@ -22,36 +21,27 @@ class DigitsTask:
 
     E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
     https://doi.org/10.24432/C50P49 (test part). Shuffled once with a fixed seed and cut into 1152 samples to train on,
-    322 to validate on and 323 to test on. A task of fewer classes keeps of each part what belongs to them.
+    322 to validate on and 323 to test on. A task of fewer classes keeps of each part what belongs to them;
+    `variation.vary` makes it harder.
 
     Args:
         classes: distinct digits, two at least; the label of a digit is its place in this order. None takes all ten.
-        label_noise: chance of each training label to be redrawn uniformly over the classes (the old one included),
-            in [0, 1]; validation and test labels stay true. Under one seed more noise keeps what less noise redrew.
-        seed: of the noise, at least 0.
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: they are not.
     """
 
-    def __init__(
-        self, classes: Sequence[int] | None = None, *, label_noise: float = 0.0, seed: int = 0
-    ) -> None:
+    def __init__(self, classes: Sequence[int] | None = None) -> None:
         chosen = tuple(range(DIGITS)) if classes is None else tuple(classes)
         if any(digit not in range(DIGITS) for digit in chosen):
             raise ValueError(f"`classes` must be digits from 0 to {DIGITS - 1}, not {chosen}")
         if len(chosen) < 2 or len(set(chosen)) < len(chosen):
             raise ValueError(f"`classes` must be at least 2 distinct digits, not {chosen}")
-        if not 0 <= label_noise <= 1:
-            raise ValueError(f"`label_noise` must be in [0, 1], not {label_noise}")
-        if seed < 0:
-            raise ValueError(f"`seed` must be at least 0, not {seed}")
-        kept = [_keep(part, chosen) for part in _parts()]
-        train, self.validation, self.test = standardised(*kept)
-        self.train: Final = train._replace(labels=_redrawn(train.labels, label_noise, len(chosen), seed))
+        kept = (keep_classes(part, chosen, DIGITS) for part in _parts())
+        self.train, self.validation, self.test = standardised(*kept)
         self.num_classes: Final = len(chosen)
-        variant = "" if chosen == tuple(range(DIGITS)) else " classes " + ",".join(map(str, chosen))
-        self.name: Final = f"digits{variant}" + (f" noise {label_noise}" if label_noise else "")
+        whole = chosen == tuple(range(DIGITS))
+        self.name: Final = "digits" if whole else "digits, classes " + ",".join(map(str, chosen))
 
 
 @cache
@@ -73,21 +63,3 @@ def _parts() -> tuple[Split, Split, Split]:
     ranges = (slice(TRAIN_SAMPLES), slice(TRAIN_SAMPLES, held_out), slice(held_out, None))
     train, validation, test = (Split(pixels[part], classes[part]) for part in ranges)
     return train, validation, test
-
-
-def _keep(part: Split, classes: tuple[int, ...]) -> Split:
-    """The samples of these classes, labelled by the places of the classes."""
-    places = torch.full((DIGITS,), -1)
-    places[list(classes)] = torch.arange(len(classes))
-    labels = places[part.labels]
-    kept = labels >= 0
-    return Split(part.images[kept], labels[kept])
-
-
-def _redrawn(
-    labels: Int[Tensor, " sample"], noise: float, num_classes: int, seed: int
-) -> Int[Tensor, " sample"]:
-    rng = np.random.default_rng(seed)
-    picked = torch.from_numpy(rng.random(len(labels)) < noise)
-    drawn = torch.from_numpy(rng.integers(num_classes, size=len(labels)))
-    return torch.where(picked, drawn, labels)

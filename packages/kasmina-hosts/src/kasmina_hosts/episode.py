@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from kasmina_hosts.diagnostics import Diagnostics
 from kasmina_hosts.evaluation import Score
 from kasmina_hosts.governor import LossWatch, Snapshot, first_watch, is_finite, take_snapshot
 from kasmina_hosts.lifecycle import ALTERS_HOST, Lifecycle, in_stages
@@ -20,10 +21,13 @@ from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.observing import LastAction, no_action
 from kasmina_hosts.saving import StateError, check_names, flatten, take, unflatten
 from kasmina_hosts.state_checks import (
+    check_diagnostics,
     check_hosts,
     check_last,
     check_life,
+    check_moments,
     check_planted,
+    check_prices,
     check_rows,
     check_seeds,
     check_watch,
@@ -41,17 +45,20 @@ class Episode:
 
     Args:
         host_seeds: what each host's first values and order of data come from.
+        prices: what a parameter costs each host, see `HostConfig.parameter_price`.
         orders: one generator per host, for the order of its data.
         planted: seeds planted so far, by host and slot.
         epoch: epochs trained.
     """
 
     host_seeds: list[int]
+    prices: Float[Tensor, " host"]
     networks: HostNetworks
     orders: list[torch.Generator]
     life: Lifecycle
     hosts: HostMeasures
     seeds: SeedMeasures
+    diagnostics: Diagnostics
     last: LastAction
     planted: Int[Tensor, "host slot"]
     watch: LossWatch
@@ -60,7 +67,13 @@ class Episode:
 
 
 def begin(
-    host_seeds: Sequence[int], networks: HostNetworks, life: Lifecycle, train: Score, validation: Score
+    host_seeds: Sequence[int],
+    prices: Float[Tensor, " host"],
+    networks: HostNetworks,
+    life: Lifecycle,
+    train: Score,
+    validation: Score,
+    diagnostics: Diagnostics,
 ) -> Episode:
     """Before any training, with the seeds of `life` planted already.
 
@@ -74,11 +87,13 @@ def begin(
     num_hosts, num_slots = life.stage.shape
     return Episode(
         host_seeds=list(host_seeds),
+        prices=prices,
         networks=networks,
         orders=[torch.Generator().manual_seed(seed) for seed in host_seeds],
         life=life,
         hosts=first_measures(train, validation),
         seeds=no_seed_measures(num_hosts, num_slots),
+        diagnostics=diagnostics,
         last=no_action(num_hosts),
         planted=life.occupied.long(),
         watch=first_watch(validation),
@@ -92,6 +107,7 @@ def episode_state(episode: Episode) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {
         "host_seeds": torch.tensor(episode.host_seeds),
         "orders": torch.stack([order.get_state() for order in episode.orders]),
+        "prices": episode.prices,
         "planted": episode.planted,
         "epoch": torch.tensor(episode.epoch),
     }
@@ -102,13 +118,14 @@ def episode_state(episode: Episode) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
-def restore(fresh: Episode, state: Mapping[str, Tensor], max_epochs: int) -> Episode:
+def restore(fresh: Episode, state: Mapping[str, Tensor], *, max_epochs: int, steps_per_epoch: int) -> Episode:
     """The episode that was saved.
 
     Args:
         fresh: one of the same hosts at its beginning. It is used up.
         state: what `episode_state` gave.
         max_epochs: of an episode.
+        steps_per_epoch: of the optimiser.
 
     Raises:
         StateError: something is missing, unknown, of another shape or dtype, or cannot be.
@@ -120,9 +137,12 @@ def restore(fresh: Episode, state: Mapping[str, Tensor], max_epochs: int) -> Epi
     columns = {name: unflatten(name, getattr(fresh, name), state) for name in _COLUMNS}
     life: Lifecycle = columns["life"]
     planted = take(state, "planted", fresh.planted)
+    prices = take(state, "prices", fresh.prices)
+    check_prices(prices)
     check_life(life, networks.blueprints, epoch)
     check_hosts(columns["hosts"], epoch)
     check_seeds(columns["seeds"], life, measured_from=1)
+    check_diagnostics(columns["diagnostics"])
     check_last(columns["last"])
     check_watch(columns["watch"], epoch)
     check_planted(planted, life.occupied, epoch)
@@ -133,6 +153,7 @@ def restore(fresh: Episode, state: Mapping[str, Tensor], max_epochs: int) -> Epi
             _make_room(networks, name)
     restored = Episode(
         host_seeds=fresh.host_seeds,
+        prices=prices,
         networks=networks,
         orders=fresh.orders,
         planted=planted,
@@ -146,6 +167,11 @@ def restore(fresh: Episode, state: Mapping[str, Tensor], max_epochs: int) -> Epi
         for name, tensor in networks.named_tensors():
             tensor.copy_(take(state, f"networks.{name}", tensor))
     _check_parameters(restored)
+    for part, tensors in (
+        ("networks", dict(networks.named_tensors())),
+        ("snapshot", restored.snapshot.tensors),
+    ):
+        check_moments(part, tensors, epoch * steps_per_epoch)
     states = torch.stack([order.get_state() for order in fresh.orders])
     for order, saved in zip(restored.orders, take(state, "orders", states), strict=True):
         try:
@@ -191,4 +217,4 @@ def _make_room(networks: HostNetworks, name: str) -> None:
         raise StateError(f"{name!r} of the state is no seed's that this population could hold") from None
 
 
-_COLUMNS = ("life", "hosts", "seeds", "last", "watch")
+_COLUMNS = ("life", "hosts", "seeds", "diagnostics", "last", "watch")

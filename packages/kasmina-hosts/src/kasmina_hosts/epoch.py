@@ -58,8 +58,8 @@ def train_epoch(
         loss.mean(1).sum().backward()
         losses += loss.detach().sum(1)
         correct += (logits.detach().argmax(-1) == labels).sum(1)
-        host_norms.append(_norms(hosts))
-        seed_norms.append(torch.stack([_norms(seeds, len(order)) for seeds in slots], dim=1))
+        host_norms.append(gradient_norms(hosts, len(order)))
+        seed_norms.append(torch.stack([gradient_norms(seeds, len(order)) for seeds in slots], dim=1))
         networks.optimizer.step(learning)
     for _, parameter in networks.named_parameters():
         parameter.grad = None
@@ -72,10 +72,12 @@ def train_epoch(
     )
 
 
-def _norms(learning: Sequence[Learning], num_hosts: int = 0) -> Float[Tensor, " host"]:
+def gradient_norms(learning: Sequence[Learning], num_hosts: int) -> Float[Tensor, " host"]:
     """L2 norm of each host's gradients over all these parameters; 0 of none."""
     gradients = [each.tensor.grad for each in learning]
-    found = [gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients if gradient is not None]
+    found = [
+        gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients if gradient is not None
+    ]
     if not found:
         return torch.zeros(num_hosts)
     norm: Tensor = torch.stack(found).norm(dim=0)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from kasmina_hosts.contributions import Contributions, measure_contributions
+from kasmina_hosts.diagnostics import DIAGNOSED_SAMPLES, Diagnostics, gradient_effect, slot_diagnostics
 from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.slot_groups import NO_SEEDS
@@ -52,6 +53,21 @@ def evaluate(networks: HostNetworks, life: Lifecycle, data: Split, *, interactio
         score.accuracy, life.alters_output, accuracy_without, interactions=interactions
     )
     return Evaluation(score, seeds)
+
+
+@torch.enable_grad()
+def diagnose(networks: HostNetworks, life: Lifecycle, data: Split) -> Diagnostics:
+    """What each slot of every host looks like from the first samples of the data; all hosts see the same ones."""
+    images, labels = (part[:DIAGNOSED_SAMPLES] for part in data)
+    taps: list[Tensor] = []
+    num_hosts = len(life.stage)
+    seen = images.to(networks.dtype).expand(num_hosts, *images.shape)
+    logits = networks.forward(seen, networks.groups(life, training=False), taps=taps)
+    loss = cross_entropies(logits, labels.expand(num_hosts, -1)).mean(1).sum()
+    layers = [list(part.tensors()) for part in networks.parts[:-1]]
+    gradients = iter(torch.autograd.grad(loss, [tensor for layer in layers for tensor in layer]))
+    effects = [gradient_effect([(tensor.detach(), next(gradients)) for tensor in layer]) for layer in layers]
+    return slot_diagnostics(taps, [effect.float() for effect in effects], networks.topology)
 
 
 @torch.no_grad()

@@ -1,85 +1,305 @@
-"""Tasks that differ from episode to episode."""
+"""Hosts and data that differ from episode to episode: a family whose members lack something, or nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from enum import StrEnum
+from math import exp, log, prod
+from types import MappingProxyType
+from typing import Final, NamedTuple, final
 
 import numpy as np
 
-from kasmina_hosts.config import MAX_LEARNING_RATE, HostConfig
-from kasmina_hosts.digits import DIGITS, DigitsTask
+from kasmina_hosts.config import NUM_SLOTS, HostConfig
+from kasmina_hosts.digits import DigitsTask
+from kasmina_hosts.tasks import Task, check_task
+from kasmina_hosts.variation import Variation, check_fits, vary
+from leyline_types import Topology
+
+FEATURES_PER_CHANNEL: Final = 2
+"""Width of a transformer's tokens where a convolutional host has one channel."""
+_END = 2**31  # what `HostConfig` holds is below it
+# Channels of a host that lacks width; tokens have twice as many features. Two would be too few for convolutional hosts,
+# whatever they grow: the classifier's input, normalised over two channels, is (1, -1) or (-1, 1).
+_NARROW = {Topology.CNN: (3, 3), Topology.TRANSFORMER: (2, 3)}
+_SQUEEZED = (1, 2)  # channels or hidden units that a host is squeezed through
+# Hosts are up to so much larger than one that lacks nothing: sizes that such hosts alone have would give them away.
+_LARGER = 0.25
+
+
+class Lack(StrEnum):
+    """What a host lacks.
+
+    `KERNELS`: one or two stages see no neighbours (1x1). `SQUEEZE`: one stage, or the MLP of one block, is led through
+    one or two channels or hidden units. `NORM`: no stage is normalised. `ATTENTION`: one to three blocks do not attend.
+    `WIDTH`: all stages have three channels, all tokens four or six features.
+    """
+
+    NOTHING = "nothing"
+    KERNELS = "kernels"
+    SQUEEZE = "squeeze"
+    NORM = "norm"
+    ATTENTION = "attention"
+    WIDTH = "width"
+
+
+LACKS: Final[Mapping[Topology, tuple[Lack, ...]]] = MappingProxyType(
+    {
+        Topology.CNN: (Lack.NOTHING, Lack.KERNELS, Lack.SQUEEZE, Lack.NORM, Lack.WIDTH),
+        Topology.TRANSFORMER: (Lack.NOTHING, Lack.ATTENTION, Lack.SQUEEZE, Lack.WIDTH),
+    }
+)
+"""What hosts of each topology can lack."""
 
 
 class FamilyMember(NamedTuple):
-    """What was drawn: the data, and how hosts are built and trained on it."""
+    """What was drawn: the data, how hosts are built and trained on it, and what those lack, which no policy is told."""
 
-    task: DigitsTask
+    task: Task
     config: HostConfig
+    lack: Lack
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DigitsFamily:
-    """Digit tasks of which each is drawn by a seed; a policy learns only from the curves which one it is.
+class HostFamily:
+    """Hosts and data of which each is drawn by a seed. What to grow, where, and whether at all, differ between them.
 
-    One fixed task rewards one fixed habit; over a family, a policy has to look. Every choice of a field is as likely
-    as the others, and all sets of digits of the drawn size are.
+    One fixed host rewards one fixed habit; over a family a policy has to look. Every pair is (least, greatest), both
+    included, and all between are as likely, but for `train_samples`, whose logarithms are.
+
+    What a host lacks would show in its number of parameters. So hosts of all kinds are drawn equally large: as large as
+    one that lacks nothing, or up to a quarter larger. The difference goes into the inner widths of stages or blocks
+    that are not squeezed. A convolution that is led through more channels than it gives is two linear maps in a row, so
+    it computes nothing new; the MLP of a block gets more hidden units.
+
+    >>> family = HostFamily(lacks=(Lack.KERNELS, Lack.WIDTH))
+    >>> task, config, lack = family.draw(3)
+    >>> task.name
+    'digits, classes 2,3,4,7,8,9, 349 samples, shift 1'
+    >>> lack.value, config.width, config.kernels, config.inner_widths
+    ('kernels', 5, (3, 1, 1), (16, 14, 13))
+    >>> family.draw_max_epochs(3)
+    39
 
     Args:
-        class_counts: how many digits a task may have, each 2 to 10.
-        widths: channels that the hosts may have, each at least 1.
-        label_noises: chances of a training label to be redrawn, each in [0, 1].
-        learning_rates: each above 0 and at most `MAX_LEARNING_RATE`.
+        lacks: kinds of hosts, each as likely; those that a topology cannot have (`LACKS`) are left out.
+        widths: channels of hosts that do not lack width; twice as many features of a transformer's tokens.
+        class_counts: classes of the data, all sets of them as likely; no more than the data have.
+        train_samples: samples to train on; no more than there are, at least one of each class.
+        max_label_noise: half of the members have no label noise, the others up to this, in [0, 1].
+        max_shift: half of the members have images as they are, in the others each image of all three parts is moved by
+            its own draw, by up to so many pixels.
+        max_occlusion: half of the members have whole images, in the others a square of each, of a side up to so many
+            pixels, is hidden, in all three parts.
+        max_epochs: of an episode.
 
     Raises:
-        ValueError: an empty field, or a value outside its range.
+        ValueError: a field outside its range.
     """
 
-    class_counts: tuple[int, ...] = (2, 5, 10)
-    widths: tuple[int, ...] = (4, 6)
-    label_noises: tuple[float, ...] = (0.0, 0.5)
-    learning_rates: tuple[float, ...] = (0.1, 0.2)
+    lacks: tuple[Lack, ...] = tuple(Lack)
+    widths: tuple[int, int] = (4, 8)
+    class_counts: tuple[int, int] = (2, 10)
+    train_samples: tuple[int, int] = (150, 1152)
+    max_label_noise: float = 0.4
+    max_shift: int = 1
+    max_occlusion: int = 3
+    max_epochs: tuple[int, int] = (15, 40)
 
     def __post_init__(self) -> None:
-        for name in ("class_counts", "widths", "label_noises", "learning_rates"):
-            if not getattr(self, name):
-                raise ValueError(f"`{name}` must hold at least one value")
-        for count in self.class_counts:
-            if not 2 <= count <= DIGITS:
-                raise ValueError(f"`class_counts` must be from 2 to {DIGITS}, not {count}")
-        for width in self.widths:
-            if width < 1:
-                raise ValueError(f"`widths` must be at least 1, not {width}")
-        for noise in self.label_noises:
-            if not 0 <= noise <= 1:
-                raise ValueError(f"`label_noises` must be in [0, 1], not {noise}")
-        for rate in self.learning_rates:
-            if not 0 < rate <= MAX_LEARNING_RATE:
-                raise ValueError(
-                    f"`learning_rates` must be above 0 and at most {MAX_LEARNING_RATE:g}, not {rate}"
-                )
+        known = [lack.value for lack in Lack]
+        if not self.lacks:
+            raise ValueError("`lacks` must hold at least one kind")
+        for lack in self.lacks:
+            if lack not in known:
+                raise ValueError(f"`lacks` must be of {', '.join(known)}, not {lack!r}")
+        object.__setattr__(self, "lacks", tuple(Lack(lack) for lack in self.lacks))
+        if len(set(self.lacks)) < len(self.lacks):
+            raise ValueError(f"`lacks` must be distinct, not {', '.join(self.lacks)}")
+        for name, least in (("widths", 1), ("class_counts", 2), ("train_samples", 2), ("max_epochs", 1)):
+            pair = getattr(self, name)
+            if len(pair) != 2:
+                raise ValueError(f"`{name}` must be a pair, the least and the greatest, not {pair}")
+            if not least <= pair[0] <= pair[1] < _END:
+                raise ValueError(f"`{name}` must be from {least} to 2^31 - 1, the least first, not {pair}")
+        if not 0 <= self.max_label_noise <= 1:
+            raise ValueError(f"`max_label_noise` must be in [0, 1], not {self.max_label_noise}")
+        for name in ("max_shift", "max_occlusion"):
+            if not 0 <= getattr(self, name) < _END:
+                raise ValueError(f"`{name}` must be from 0 to 2^31 - 1, not {getattr(self, name)}")
 
     def draw(
         self,
         seed: int,
         config: HostConfig = HostConfig(),  # noqa: B008  (frozen)
+        data: Task | None = None,
+        *,
+        lack: Lack | None = None,
     ) -> FamilyMember:
-        """The member of this seed: a pure function of the family, the seed and `config`.
+        """The member of this seed: a pure function of the family and the arguments.
 
         Args:
             seed: at least 0.
-            config: everything but width and learning rate, which are drawn.
+            config: topology and all that is not drawn. Drawn are width, kernels, inner widths, norms and attention.
+            data: what to vary; None takes the digits.
+            lack: what the host is to lack; None draws it. The data of a seed are the same whatever hosts lack.
+
+        Raises:
+            ValueError: a negative seed; hosts of this topology cannot lack any of `lacks`, or not `lack`; data that are
+                malformed or do not fit `max_shift` or `max_occlusion`.
+        """
+        if seed < 0:
+            raise ValueError(f"`seed` must be at least 0, not {seed}")
+        kinds = [kind for kind in LACKS[config.topology] if kind in self.lacks]
+        if lack is None and not kinds:
+            raise ValueError(
+                f"a {config.topology} can lack {', '.join(LACKS[config.topology])}, but `lacks` has only "
+                f"{', '.join(self.lacks)}"
+            )
+        if lack is not None and lack not in LACKS[config.topology]:
+            raise ValueError(
+                f"`lack` must be what a {config.topology} can lack ({', '.join(LACKS[config.topology])}), not {lack}"
+            )
+        task = self._draw_task(DigitsTask() if data is None else data, seed)
+        rng = np.random.default_rng((1, seed))
+        chosen = kinds[rng.integers(len(kinds))] if lack is None else Lack(lack)
+        shape = _Shape(task.train.images.shape[1:], task.num_classes)
+        return FamilyMember(task, self._draw_host(config, chosen, shape, seed), chosen)
+
+    def draw_max_epochs(self, seed: int) -> int:
+        """The length of an episode: a pure function of the family and the seed.
+
+        Args:
+            seed: at least 0.
 
         Raises:
             ValueError: a negative seed.
         """
         if seed < 0:
             raise ValueError(f"`seed` must be at least 0, not {seed}")
-        rng = np.random.default_rng(seed)
-        count = self.class_counts[rng.integers(len(self.class_counts))]
-        classes = sorted(rng.permutation(DIGITS)[:count].tolist())
-        noise = self.label_noises[rng.integers(len(self.label_noises))]
-        width = self.widths[rng.integers(len(self.widths))]
-        learning_rate = self.learning_rates[rng.integers(len(self.learning_rates))]
-        # The task's noise has a seed of its own: under the same one it would repeat the draws above.
-        task = DigitsTask(classes, label_noise=noise, seed=int(rng.integers(2**63 - 1)))
-        return FamilyMember(task, replace(config, width=width, learning_rate=learning_rate))
+        return _between(np.random.default_rng((2, seed)), self.max_epochs)
+
+    def _draw_task(self, data: Task, seed: int) -> Task:
+        check_task(data)
+        # Whatever is drawn: a family does not fit some of its seeds only.
+        check_fits(self.max_shift, self.max_occlusion, data.train.images)
+        rng = np.random.default_rng((0, seed))
+        count = _between(rng, _at_most(self.class_counts, data.num_classes))
+        classes = tuple(sorted(rng.permutation(data.num_classes)[:count].tolist()))
+        labels = data.train.labels.numpy()
+        available = int(np.isin(labels, classes).sum())
+        least, greatest = _at_most(self.train_samples, available)
+        samples = int(exp(rng.uniform(log(least), log(greatest + 1))))
+        present = len(np.intersect1d(labels, classes))
+        noisy, shifted, occluded = rng.random(3) < 0.5
+        noise = rng.uniform(0, self.max_label_noise)
+        shift, occlusion = (
+            _between(rng, (min(1, most), most)) for most in (self.max_shift, self.max_occlusion)
+        )
+        variation = Variation(
+            classes=classes,
+            train_samples=max(present, min(max(samples, least), greatest)),
+            label_noise=noise if noisy else 0.0,
+            shift=shift if shifted else 0,
+            occlusion=occlusion if occluded else 0,
+        )
+        return vary(data, variation, int(rng.integers(2**63 - 1)))
+
+    def _draw_host(self, config: HostConfig, lack: Lack, shape: "_Shape", seed: int) -> HostConfig:
+        rng = np.random.default_rng((3, seed))
+        features = FEATURES_PER_CHANNEL if config.topology is Topology.TRANSFORMER else 1
+        channels = _between(rng, self.widths)
+        whole = replace(
+            config,
+            width=features * channels,
+            kernels=(3,) * NUM_SLOTS,
+            inner_widths=(0,) * NUM_SLOTS,
+            norms=(True,) * NUM_SLOTS,
+            attention=(True,) * NUM_SLOTS,
+        )
+        size = int(_size(whole, shape) * (1 + _LARGER * rng.random()))
+        squeezed = None
+        match lack:
+            case Lack.NOTHING:
+                host = whole
+            case Lack.KERNELS:
+                pointwise = _some(rng, (1, NUM_SLOTS - 1))
+                host = replace(
+                    whole, kernels=tuple(1 if stage in pointwise else 3 for stage in range(NUM_SLOTS))
+                )
+            case Lack.SQUEEZE:
+                squeezed, through = int(rng.integers(NUM_SLOTS)), _between(rng, _SQUEEZED)
+                through = min(through, max(1, whole.width - 1))
+                inner = tuple(through if stage == squeezed else 0 for stage in range(NUM_SLOTS))
+                host = replace(whole, inner_widths=inner)
+            case Lack.NORM:
+                host = replace(whole, norms=(False,) * NUM_SLOTS)
+            case Lack.ATTENTION:
+                without = _some(rng, (1, NUM_SLOTS))
+                host = replace(whole, attention=tuple(stage not in without for stage in range(NUM_SLOTS)))
+            case Lack.WIDTH:
+                narrow = min(_between(rng, _NARROW[config.topology]), max(1, channels - 1))
+                host = replace(whole, width=features * narrow)
+        open_stages = [stage for stage in range(NUM_SLOTS) if stage != squeezed]
+        return _enlarged(host, shape, size, open_stages, rng)
+
+
+class _Shape(NamedTuple):
+    image: tuple[int, ...]  # (C, H, W)
+    num_classes: int
+
+
+def _enlarged(
+    config: HostConfig, shape: _Shape, size: int, stages: list[int], rng: np.random.Generator
+) -> HostConfig:
+    """The host with more channels or hidden units inside these stages: of `size` parameters, or hardly fewer."""
+    inner_widths, spare = list(config.inner_widths), size - _size(config, shape)
+    plain = {stage: _stage_size(config, stage, shape, 0) for stage in stages}
+    first, second = (
+        {stage: _stage_size(config, stage, shape, config.width + more) for stage in stages} for more in (0, 1)
+    )
+    # The stage that takes the smallest steps comes last and gets what is left.
+    order = sorted(rng.permutation(stages).tolist(), key=lambda stage: first[stage] - second[stage])
+    for left, stage in zip(range(len(order), 0, -1), order, strict=True):
+        share = spare if left == 1 else int(spare / left * rng.uniform(0.5, 1.5))
+        more = (share + plain[stage] - first[stage]) // (second[stage] - first[stage])
+        inner = min(config.width + more, _END - 1)
+        added = _stage_size(config, stage, shape, inner) - plain[stage]
+        if more >= 0 and added > 0:
+            inner_widths[stage], spare = inner, spare - added
+    return replace(config, inner_widths=tuple(inner_widths))
+
+
+def _size(config: HostConfig, shape: _Shape) -> int:
+    """What `host.host_size` counts, which builds the modules and takes a hundred times as long."""
+    width, patch = config.width, config.patch_size**2
+    channels, *sides = shape.image
+    stages = sum(_stage_size(config, stage, shape, inner) for stage, inner in enumerate(config.inner_widths))
+    head = 2 * width * config.head_norm + (width + 1) * shape.num_classes
+    if config.topology is Topology.CNN:
+        return stages + head
+    return stages + head + (channels * patch + 1 + prod(sides) // patch) * width
+
+
+def _stage_size(config: HostConfig, stage: int, shape: _Shape, inner: int) -> int:
+    """Parameters of a stage or block with this inner width."""
+    width = config.width
+    if config.topology is Topology.TRANSFORMER:
+        attention = 4 * width * (width + 1) * config.attention[stage]
+        return attention + 3 * width + (inner or width) * (2 * width + 1)
+    weights = config.kernels[stage] ** 2 * (width if stage else shape.image[0]) + 1
+    norm = 2 * width * config.norms[stage]
+    return norm + (inner * (weights + width) + width if inner else weights * width)
+
+
+def _at_most(pair: tuple[int, int], most: int) -> tuple[int, int]:
+    return min(pair[0], most), min(pair[1], most)
+
+
+def _between(rng: np.random.Generator, pair: tuple[int, int]) -> int:
+    return int(rng.integers(pair[0], pair[1] + 1))
+
+
+def _some(rng: np.random.Generator, counts: tuple[int, int]) -> set[int]:
+    """Stages, of a number between these."""
+    return set(rng.permutation(NUM_SLOTS)[: _between(rng, counts)].tolist())

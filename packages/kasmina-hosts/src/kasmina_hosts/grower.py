@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kasmina_hosts.actions import SlotRules, apply_actions, check_actions
 from kasmina_hosts.contributions import Contributions, measure_contributions
+from kasmina_hosts.diagnostics import Diagnostics, unknown_diagnostics
 from kasmina_hosts.epoch import EpochResult
 from kasmina_hosts.evaluation import Evaluation, Score
 from kasmina_hosts.gates import Gates
@@ -28,7 +29,14 @@ from kasmina_hosts.reporting import reports_of
 from kasmina_hosts.saving import StateError, check_arguments, check_mapping, check_names
 from kasmina_hosts.seed_optimizer import GradientTally, check_optimizer
 from kasmina_hosts.seed_planting import SeedPlanting
-from kasmina_hosts.slotted_model import Sample, attach_slots, check_same, find_activations, without_slots
+from kasmina_hosts.slotted_model import (
+    Sample,
+    attach_slots,
+    check_same,
+    find_activations,
+    measure_slots,
+    without_slots,
+)
 from leyline_types import (
     Controller,
     FactoredAction,
@@ -81,6 +89,18 @@ class Grower:
             its positional, a mapping its keyword arguments.
         max_epochs: how many epochs will be reported; schedules of growth are relative to it.
         num_classes: of the task; the loss of a guess is taken to be log(num_classes) nats.
+        parameter_price: accuracy that doubling the network must bring to be worth it, in tens of points (0.3: three
+            points; 0: size does not matter); see `leyline_types.TaskConfig`. The controller is shown it.
+        diagnose: returns the mean loss of the model on one small batch of validation data, some tens of samples, with
+            its graph. It is called once at the end of every epoch, with the model in evaluation mode and gradients
+            enabled. The pass shows the controller where the network may lack something: of each slot, how much of what
+            the loss depends on falls on the layer before it, how many directions that layer's output fills, and how
+            much it varies within a sample (see `kasmina_hosts.diagnostics`; of a layer used several times in a pass,
+            the first output counts). A layer without parameters that learn (a ReLU, a frozen one) has no share of the
+            first: name the block that holds it. Call `model` itself, not a copy and not DistributedDataParallel; what
+            torch.compile returned is run uncompiled. Training is the same bit for bit.
+            None: these three are unknown, and a controller that was trained with them must guess from the curves alone
+            what the network lacks, and where.
         validate: validation accuracy (percent) of the model as it is, in evaluation mode: measured anew without
             each seed after every epoch, which is what a seed contributes. None: a seed's contribution is estimated
             as the rise of the validation accuracy since it germinated.
@@ -105,6 +125,8 @@ class Grower:
         sample: Sample,
         max_epochs: int,
         num_classes: int,
+        parameter_price: float = 0.3,
+        diagnose: Callable[[], Tensor] | None = None,
         validate: Callable[[], float] | None = None,
         interactions: bool = False,
         co_adapt: bool = True,
@@ -128,11 +150,12 @@ class Grower:
             baseline_loss=math.log(num_classes),
             target_loss=0.0,
             host_params=sum(parameter.numel() for parameter in model.parameters()),
+            parameter_price=float(parameter_price),
         )
         self._slot_rules = SlotRules.of(rules, self.slot_config, self._task)
         self._gates = gates or Gates.for_episode(max_epochs)
         self._model, self._layers, self._controller = model, dict(slots), controller
-        self._validate, self._interactions = validate, interactions
+        self._validate, self._interactions, self._diagnose = validate, interactions, diagnose
         self._sample = sample
         self._arguments = {
             "slots": dict(slots),
@@ -169,8 +192,9 @@ class Grower:
 
         Raises:
             ValueError: a value that is not finite (or too large for float32) or an accuracy outside its range, here or
-                in what the controller would be shown, or an answer of the controller's that is not one action. The
-                network is as before. An action that is one and not legal is no error: see `GrowthStep`.
+                in what the controller would be shown, an answer of the controller's that is not one action, or
+                something else from `diagnose` than a finite loss whose gradient reaches the slots' layers. The network
+                is as before. An action that is one and not legal is no error: see `GrowthStep`.
             RuntimeError: no optimiser step since the last epoch, a seed without gradients, or more epochs than
                 `max_epochs`. The network is as before.
         """
@@ -288,7 +312,11 @@ class Grower:
             hosts = next_measures(now.hosts, epoch, validation)
             seeds = next_seed_measures(now.seeds, now.life, accuracy, epoch, evaluation, sizes, host_size)
         return now._replace(
-            hosts=hosts, seeds=seeds, epoch=now.epoch + 1, steps=now.steps + self._tally.steps
+            hosts=hosts,
+            seeds=seeds,
+            diagnostics=self._diagnostics(),
+            epoch=now.epoch + 1,
+            steps=now.steps + self._tally.steps,
         )
 
     def _contributions(self, accuracy: Float[Tensor, " 1"]) -> Contributions:
@@ -299,6 +327,11 @@ class Grower:
         rise = torch.where(measured, accuracy[:, None] - self._growth.seeds.initial_accuracy, torch.nan)
         unknown = torch.full_like(rise, torch.nan)
         return Contributions(rise, unknown, unknown)
+
+    def _diagnostics(self) -> Diagnostics:
+        if self._diagnose is None:
+            return unknown_diagnostics(1, len(self._slots))
+        return measure_slots(self._model, self._slots, self._layers, self._diagnose)
 
     def _accuracy_without(
         self, validate: Callable[[], float], first: int, second: int | None
@@ -351,6 +384,8 @@ class Grower:
             now.seeds,
             now.last,
             sizes,
+            now.diagnostics,
+            prices=torch.tensor([self._task.parameter_price], dtype=torch.float32),
             epoch=now.epoch,
             global_step=now.steps,
         )

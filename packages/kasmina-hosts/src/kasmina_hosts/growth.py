@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from kasmina_hosts.blueprints import built_blueprints
+from kasmina_hosts.diagnostics import Diagnostics, unknown_diagnostics
 from kasmina_hosts.evaluation import Score
 from kasmina_hosts.lifecycle import Lifecycle, empty_lifecycle
 from kasmina_hosts.measures import HostMeasures, SeedMeasures, first_measures, no_seed_measures
 from kasmina_hosts.observing import LastAction, no_action
 from kasmina_hosts.saving import StateError, check_names, dense, flatten, unflatten
-from kasmina_hosts.state_checks import check_hosts, check_last, check_life, check_seeds
+from kasmina_hosts.state_checks import check_diagnostics, check_hosts, check_last, check_life, check_seeds
 from leyline_types import TaskConfig, brief
 
 
@@ -21,7 +22,7 @@ class Growth(NamedTuple):
     """Where the growth of a network stands.
 
     Args:
-        life, hosts, seeds, last: as in a population of one host.
+        life, hosts, seeds, diagnostics, last: as in a population of one host.
         epoch, steps: epochs reported, optimiser steps taken.
         memory: the controller's.
     """
@@ -29,6 +30,7 @@ class Growth(NamedTuple):
     life: Lifecycle
     hosts: HostMeasures
     seeds: SeedMeasures
+    diagnostics: Diagnostics
     last: LastAction
     epoch: int
     steps: int
@@ -42,6 +44,7 @@ def no_growth(num_slots: int, memory: Any, task: TaskConfig) -> Growth:
         life=empty_lifecycle(1, num_slots),
         hosts=first_measures(guess, guess),
         seeds=no_seed_measures(1, num_slots),
+        diagnostics=unknown_diagnostics(1, num_slots),
         last=no_action(1),
         epoch=0,
         steps=0,
@@ -85,6 +88,7 @@ def restore_growth(state: Mapping[str, Any], like: Growth, task: TaskConfig) -> 
     check_life(life, built_blueprints(task.topology), epoch)
     check_hosts(columns["hosts"], epoch)
     check_seeds(columns["seeds"], life, measured_from=2)  # a seed is planted after an epoch was measured
+    check_diagnostics(columns["diagnostics"])
     check_last(columns["last"])
     memory = _restore_memory(state["memory"], like.memory)
     return Growth(**columns, epoch=epoch, steps=steps, memory=memory)
@@ -106,4 +110,4 @@ def _restore_memory(saved: list[Any], like: Any) -> Any:
     return tree_unflatten(restored, shape)
 
 
-_COLUMNS = ("life", "hosts", "seeds", "last")
+_COLUMNS = ("life", "hosts", "seeds", "diagnostics", "last")

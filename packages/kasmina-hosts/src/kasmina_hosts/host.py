@@ -56,11 +56,11 @@ def host_bytes(
     """Memory that the parameters of a host without seeds take while it trains, found without building it.
 
     The parameters, those of the gates of its slots, the gradients of both, what the optimiser remembers of each (two
-    numbers under Adam, one under SGD), and the copy of all but the gradients that a host goes back to when it diverges.
-    Activations and seeds come on top.
+    numbers under Adam, one under SGD; the count of its steps is left out), and the copy of all but the gradients that a
+    host goes back to when it diverges. Activations and seeds come on top.
 
     >>> host_bytes(HostConfig(), (1, 8, 8), 10) / 2**10
-    11.839843750
+    11.83984375
     >>> host_bytes(HostConfig(width=100_000_000), (1, 8, 8), 10) > 2**40
     True
 

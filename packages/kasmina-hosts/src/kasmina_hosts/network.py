@@ -41,12 +41,12 @@ class HostNetworks:
     ) -> None:
         self.dtype = dtype
         self._host_seeds = list(host_seeds)
-        self._topology, self._width, self._co_adapt = config.topology, config.width, config.co_adapt
+        self.topology, self._width, self._co_adapt = config.topology, config.width, config.co_adapt
         hosts = [_build_seeded(seed, config, image_shape, num_classes) for seed in host_seeds]
         self.parts = [StackedModule(parts, dtype) for parts in zip(*hosts, strict=True)]
-        self.blueprints = built_blueprints(self._topology)
+        self.blueprints = built_blueprints(self.topology)
         self._plain_sizes = [
-            blueprint_size(blueprint, self._topology, self._width) if blueprint in self.blueprints else 0
+            blueprint_size(blueprint, self.topology, self._width) if blueprint in self.blueprints else 0
             for blueprint in BlueprintAction
         ]
         self.slots = [
@@ -66,7 +66,7 @@ class HostNetworks:
         return torch.where(life.live, plain + gate, 0)
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """All that training changes: parameters by name, and optimizer.NAME.steps, ... of what is remembered of each."""
+        """All that training changes: parameters by name, and optimizer.NAME.steps, ... of what is kept of each."""
         yield from self.named_parameters()
         yield from ((f"optimizer.{name}", tensor) for name, tensor in self.optimizer.named_tensors())
 
@@ -160,11 +160,11 @@ class HostNetworks:
 
     def _fresh(self, blueprint: BlueprintAction, seed: int) -> nn.Module:
         with seeded_initialisation(seed):
-            return build_blueprint(blueprint, self._topology, self._width)
+            return build_blueprint(blueprint, self.topology, self._width)
 
     def _fresh_gate(self, seed: int) -> nn.Module:
         with seeded_initialisation(seed):
-            return Gate(self._width, self._topology)
+            return Gate(self._width, self.topology)
 
 
 def _build_seeded(

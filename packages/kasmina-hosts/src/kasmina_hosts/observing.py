@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from kasmina_hosts.diagnostics import Diagnostics
 from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.measures import HostMeasures, SeedMeasures, downstream_alpha, upstream_alpha
 from leyline_types import Observation, SignalColumns, SlotColumns, TaskConfig
@@ -32,11 +33,13 @@ def observe(
     seeds: SeedMeasures,
     last: LastAction,
     sizes: Int[Tensor, "host slot"],
+    diagnostics: Diagnostics,
     *,
+    prices: Float[Tensor, " host"],
     epoch: int,
     global_step: int,
 ) -> Observation[Tensor]:
-    """Columns as `leyline_types.columns` describes them."""
+    """Columns as `leyline_types.columns` describes them. The price is each host's own, whatever the task's is."""
     num_hosts, num_slots = life.stage.shape
 
     def same(value: int) -> Int[Tensor, " host"]:
@@ -70,6 +73,7 @@ def observe(
         topology=same(task.topology.code),
         last_op=last.op,
         last_op_took_effect=last.took_effect,
+        parameter_price=prices,
     )
     improvement = hosts.validation.accuracy[:, None] - seeds.stage_accuracy
     slots = SlotColumns(
@@ -96,5 +100,8 @@ def observe(
         upstream_alpha_sum=torch.where(life.occupied, upstream_alpha(life), 0.0),
         downstream_alpha_sum=torch.where(life.occupied, downstream_alpha(life), 0.0),
         param_count=sizes,
+        host_gradient_share=diagnostics.host_gradient_share,
+        activation_rank=diagnostics.activation_rank,
+        within_map_variance=diagnostics.within_map_variance,
     )
     return Observation(signals, slots)

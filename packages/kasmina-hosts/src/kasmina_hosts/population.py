@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, final
 
 import torch
@@ -9,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kasmina_hosts.actions import SlotRules, apply_actions, check_actions
-from kasmina_hosts.config import HostConfig
+from kasmina_hosts.config import HostConfig, check_price
+from kasmina_hosts.diagnostics import unknown_diagnostics
 from kasmina_hosts.episode import DivergedHostError, Episode, begin, episode_state, restore
 from kasmina_hosts.epoch import train_epoch
-from kasmina_hosts.evaluation import Score, evaluate, score_hosts
+from kasmina_hosts.evaluation import Score, diagnose, evaluate, score_hosts
 from kasmina_hosts.gates import Gates
 from kasmina_hosts.governor import add_planted, forget_epoch, is_finite, roll_back, update_snapshot, watch
 from kasmina_hosts.grown import GrownSeed, fossilized, grown_seeds
@@ -101,6 +103,7 @@ class HostPopulation:
             baseline_loss=math.log(task.num_classes),
             target_loss=TARGET_LOSS,
             host_params=host_size(config, self._image_shape, task.num_classes),
+            parameter_price=config.parameter_price,
         )
         self.rules = rules
         self._slot_rules = SlotRules.of(rules, self.slot_config, self.task_config)
@@ -117,18 +120,31 @@ class HostPopulation:
         """Epochs trained in the present episode."""
         return self._present.epoch
 
+    @property
+    def task_configs(self) -> tuple[TaskConfig, ...]:
+        """The task as each host of the present episode has it: with its own price."""
+        return tuple(
+            replace(self.task_config, parameter_price=float(price)) for price in self._present.prices
+        )
+
     def reset(
-        self, seeds: Sequence[int], grown: Sequence[Mapping[str, GrownSeed]] | None = None
+        self,
+        seeds: Sequence[int],
+        grown: Sequence[Mapping[str, GrownSeed]] | None = None,
+        *,
+        parameter_prices: Sequence[float] | None = None,
     ) -> Observation[Tensor]:
         """Set out fresh hosts, measured before any training.
 
         Args:
             seeds: one per host, at least one, none negative; it sets first weights and the order of data.
             grown: seeds that each host holds from the start, fossilized; None for bare hosts.
+            parameter_prices: what a parameter costs each host, see `leyline_types.TaskConfig`; None: the config's, for
+                all. Nothing but what is observed depends on it.
 
         Raises:
-            ValueError: no seeds, one outside 0 to 2^63 - 1, `grown` of another length or with an unknown slot or a
-                blueprint that does not fit.
+            ValueError: no seeds, one outside 0 to 2^63 - 1, `grown` or `parameter_prices` of another length, an unknown
+                slot, a blueprint that does not fit, or a price that is negative or not finite.
             DivergedHostError: a host's loss is not finite.
         """
         seeds = [int(seed) for seed in seeds]
@@ -138,10 +154,15 @@ class HostPopulation:
             raise ValueError(f"host seeds must lie in 0 to 2^63 - 1, not {min(seeds)} to {max(seeds)}")
         if grown is not None and len(grown) != len(seeds):
             raise ValueError(f"`grown` describes {len(grown)} hosts, `seeds` {len(seeds)}")
+        prices = [self._config.parameter_price] * len(seeds) if parameter_prices is None else parameter_prices
+        if len(prices) != len(seeds):
+            raise ValueError(f"`parameter_prices` holds {len(prices)} prices, `seeds` {len(seeds)}")
+        for host, price in enumerate(prices):
+            check_price(price, f"`parameter_prices` of host {host}")
         bare = empty_lifecycle(len(seeds), len(self.slot_config))
         with torch.inference_mode(False):
             life = bare if grown is None else fossilized(grown, self.slot_config)
-            self._episode = self._begin(seeds, life)
+            self._episode = self._begin(seeds, torch.tensor(prices, dtype=torch.float32), life)
         return self.observe()
 
     def step(self, actions: FactoredActions[Tensor]) -> StepOutcome:
@@ -198,6 +219,7 @@ class HostPopulation:
             now.seeds, life, accuracy, epoch, evaluation, sizes, self.task_config.host_params
         )
         now.hosts = next_measures(now.hosts, epoch, evaluation.score)
+        now.diagnostics = diagnose(now.networks, life, self._validation)
         now.last = LastAction(actions.op, applied.took_effect.long(), diverged)
         now.life, now.epoch = life, now.epoch + 1
         return StepOutcome(self.observe(), applied.legal, applied.took_effect, diverged)
@@ -212,6 +234,8 @@ class HostPopulation:
             now.seeds,
             now.last,
             now.networks.seed_sizes(now.life),
+            now.diagnostics,
+            prices=now.prices,
             epoch=now.epoch,
             global_step=now.epoch * self._steps_per_epoch,
         )
@@ -266,8 +290,15 @@ class HostPopulation:
         blank = Score(torch.zeros(len(seeds)), torch.zeros(len(seeds)))  # what was measured is in the state
         with torch.inference_mode(False):
             networks = self._fresh_networks(seeds.tolist())
-            fresh = begin(seeds.tolist(), networks, bare, blank, blank)
-            self._episode = restore(fresh, state, self._config.max_epochs)
+            prices = torch.zeros(len(seeds))
+            nothing = unknown_diagnostics(len(seeds), len(self.slot_config))
+            fresh = begin(seeds.tolist(), prices, networks, bare, blank, blank, nothing)
+            self._episode = restore(
+                fresh,
+                state,
+                max_epochs=self._config.max_epochs,
+                steps_per_epoch=self._steps_per_epoch,
+            )
 
     @property
     def _present(self) -> Episode:
@@ -275,14 +306,15 @@ class HostPopulation:
             raise RuntimeError("the population has no hosts yet; call reset")
         return self._episode
 
-    def _begin(self, seeds: Sequence[int], life: Lifecycle) -> Episode:
+    def _begin(self, seeds: Sequence[int], prices: Float[Tensor, " host"], life: Lifecycle) -> Episode:
         networks = self._fresh_networks(seeds)
         for host, slot in life.occupied.nonzero().tolist():
             networks.plant(host, slot, BlueprintAction(int(life.blueprint[host, slot])), 0)
         train, validation = (
             score_hosts(networks, life, part) for part in (self._task.train, self._validation)
         )
-        return begin(seeds, networks, life, train, validation)
+        diagnostics = diagnose(networks, life, self._validation)
+        return begin(seeds, prices, networks, life, train, validation, diagnostics)
 
     def _fresh_networks(self, seeds: Sequence[int]) -> HostNetworks:
         return HostNetworks(seeds, self._config, self._image_shape, self._task.num_classes, self._dtype)

@@ -14,6 +14,7 @@ from leyline_types import (
     SeedStage,
     SeedStateReport,
     SlotConfig,
+    SlotDiagnostics,
     TrainingMetrics,
     TrainingSignals,
 )
@@ -57,6 +58,15 @@ def signals_of(observation: Observation[Tensor], host: int, slot_config: SlotCon
         last_op=None if known[0] is None else LifecycleOp(known[0]),
         last_op_took_effect=None if known[1] is None else bool(known[1]),
         rolled_back=bool(at["rolled_back"]),
+        slot_diagnostics=tuple(
+            SlotDiagnostics(
+                slot_id=slot_id,
+                host_gradient_share=_known(observation.slots.host_gradient_share[host, slot]),
+                activation_rank=_known(observation.slots.activation_rank[host, slot]),
+                within_map_variance=_known(observation.slots.within_map_variance[host, slot]),
+            )
+            for slot, slot_id in enumerate(slot_config)
+        ),
     )
 
 

@@ -29,6 +29,9 @@ class SeedSlot(nn.Module):
     Args:
         activation: what the layer puts out.
         co_adapt: whether the network learns through its seed once that blends in.
+
+    Attributes:
+        recorded: an empty list takes the layer's next output, as it is before the seed; None takes nothing.
     """
 
     alpha: Tensor
@@ -46,6 +49,7 @@ class SeedSlot(nn.Module):
         )
         self.suppressed = False
         self.frozen = False
+        self.recorded: list[Tensor] | None = None
         self.register_module("seed", None)
         self.register_module("gate", None)
         # A tensor, so that a compiled model need not be compiled anew whenever alpha moves.
@@ -58,6 +62,8 @@ class SeedSlot(nn.Module):
 
     def after_layer(self, layer: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
         """The layer's output with the seed blended in; None: as it is. A forward hook."""
+        if self.recorded is not None and not self.recorded:
+            self.recorded.append(output.detach().clone())  # the next layer may compute in place
         if self.idle or self.suppressed or self.seed is None:
             return None
         # The slot's own mode, which is the model's: its layer may be kept in evaluation mode.

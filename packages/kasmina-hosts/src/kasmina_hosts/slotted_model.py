@@ -1,16 +1,19 @@
 """Slots in any network: behind which layers, what these put out, and the plain network that comes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from kasmina_hosts.diagnostics import Diagnostics, gradient_effect, slot_diagnostics
 from kasmina_hosts.seed_slot import Activation, GrownLayer, SeedSlot, SlotError
-from leyline_types import Topology
+from leyline_types import Topology, brief
 
 CONTAINER = "grown_slots"
 """Name under which a model holds its slots: their seeds are among its parameters and in its state_dict."""
@@ -71,6 +74,64 @@ def attach_slots(
     return made
 
 
+def measure_slots(
+    model: nn.Module, slots: Mapping[str, SeedSlot], layers: Mapping[str, str], diagnose: Callable[[], Tensor]
+) -> Diagnostics:
+    """The diagnostics of a slotted model, as of a population of one host.
+
+    The model is left as it was: nothing is learnt, no gradient is kept, modes and torch's random state are put back.
+    Hooks of the user's run as in any pass through the model.
+
+    Args:
+        model: one that has its slots.
+        slots: all of them.
+        layers: slot id -> name of the layer before the slot.
+        diagnose: runs the model and returns its loss; see `Grower`. Called once, in evaluation mode, with gradients and
+            without compilation: a compiled model is run as it is written.
+
+    Returns:
+        [1, slot], on the CPU. Of a layer that the model uses several times in a pass, the activation is that of the
+        first time, the gradient that of all. The gradient's share of a layer without parameters that learn is unknown;
+        the others' shares are among themselves.
+
+    Raises:
+        ValueError: `diagnose` did not return a finite scalar, did not run a layer, or returned what no gradient leads
+            from to a layer that learns.
+    """
+    seeds = set(model.get_submodule(CONTAINER).parameters())
+    learning = {
+        slot_id: [
+            each
+            for each in model.get_submodule(name).parameters()
+            if each.requires_grad and each not in seeds
+        ]
+        for slot_id, name in layers.items()
+    }
+    with _undisturbed(model), _recording(slots) as recorded:
+        loss = _check_loss(diagnose())
+        for slot_id, name in layers.items():
+            if not recorded[slot_id]:
+                raise ValueError(
+                    f"`diagnose` did not run layer {name!r} of slot {slot_id!r}: it must call the model that its "
+                    "Grower was made of, and no copy of it"
+                )
+        gradients = _gradients(loss, [parameter for own in learning.values() for parameter in own])
+    effects = [
+        _effect(own, gradients, f"layer {layers[slot_id]!r} of slot {slot_id!r}")
+        for slot_id, own in learning.items()
+    ]
+    activations = [each[0].unsqueeze(0) for each in recorded.values()]
+    device = activations[0].device
+    if device.type == "mps":  # which has no float64
+        device = torch.device("cpu")
+    found = slot_diagnostics(
+        [each.to(device) for each in activations],
+        [each.to(device) for each in effects],
+        next(iter(slots.values())).activation.topology,
+    )
+    return Diagnostics(*(column.cpu() for column in found))
+
+
 def without_slots(model: nn.Module, slots: Mapping[str, str]) -> nn.Module:
     """A copy of a slotted model as a plain network that computes the same in evaluation mode."""
     copy: nn.Module = deepcopy(model)
@@ -117,15 +178,92 @@ def check_same(model: nn.Module, plain: nn.Module, sample: Sample) -> None:
 @torch.no_grad()
 def _evaluate(model: nn.Module, sample: Sample) -> object:
     """The output in evaluation mode; every module's mode is as before."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with _evaluating(model):
         if isinstance(sample, Mapping):
             return model(**sample)
         return model(*(sample if isinstance(sample, tuple) else (sample,)))
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module's mode is as before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode with gradients, uncompiled; afterwards modes and random state are as before.
+
+    A compiled graph would not record, or would keep recording if it were made now.
+    """
+    devices = {parameter.device for parameter in model.parameters()}
+    cuda = [device.index for device in devices if device.type == "cuda"]
+    with (
+        _evaluating(model),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.random.fork_rng(cuda),
+        torch.compiler.set_stance("force_eager"),
+    ):
+        yield
+
+
+@contextmanager
+def _recording(slots: Mapping[str, SeedSlot]) -> Iterator[dict[str, list[Tensor]]]:
+    """The first output of each slot's layer, by slot id; no output where the layer does not run."""
+    recorded: dict[str, list[Tensor]] = {slot_id: [] for slot_id in slots}
+    for slot_id, slot in slots.items():
+        slot.recorded = recorded[slot_id]
+    try:
+        yield recorded
+    finally:
+        for slot in slots.values():
+            slot.recorded = None
+
+
+def _check_loss(loss: object) -> Tensor:
+    if not isinstance(loss, Tensor):
+        raise ValueError(f"`diagnose` must return a scalar tensor, not {brief(repr(loss))}")
+    if loss.dim() or not loss.is_floating_point():
+        raise ValueError(
+            f"`diagnose` must return a scalar tensor, not {loss.dtype} of shape {tuple(loss.shape)}"
+        )
+    if not loss.isfinite():
+        raise ValueError(f"what `diagnose` returns must be finite, not {loss.item()}")
+    return loss
+
+
+def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+    """Of the parameters that the loss depends on; what they have in `grad` stays as it is."""
+    if not loss.requires_grad or not parameters:
+        return {}
+    wanted = list(dict.fromkeys(parameters))  # layers may share them
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(loss, wanted, allow_unused=True)
+    return {
+        parameter: gradient for parameter, gradient in zip(wanted, found, strict=True) if gradient is not None
+    }
+
+
+def _effect(
+    parameters: list[nn.Parameter], gradients: Mapping[nn.Parameter, Tensor], layer: str
+) -> Float[Tensor, " 1"]:
+    """See `gradient_effect`; NaN of a layer that does not learn."""
+    if not parameters:
+        return torch.full((1,), torch.nan)
+    reached = [parameter for parameter in parameters if parameter in gradients]
+    if not reached:
+        raise ValueError(
+            f"the gradient of what `diagnose` returned does not reach {layer}: return the loss itself, computed with "
+            "gradients, neither detached nor under `no_grad`; or freeze the layer if it is not to learn"
+        )
+    # In float32 at least: squares of what half precision holds are beyond it.
+    return gradient_effect([(each.detach().float()[None], gradients[each].float()[None]) for each in reached])
 
 
 def _find_layer(model: nn.Module, slot_id: str, name: str) -> nn.Module:

@@ -51,7 +51,7 @@ class StackedOptimizer:
 
         m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
 
-    SGD as `torch.optim.SGD` has it: m = momentum m + g;  p -= lr m. A row that does not learn keeps parameter and state.
+    SGD as `torch.optim.SGD` has it: m = momentum m + g;  p -= lr m. A row that does not learn keeps what it has.
 
     Args:
         kind: which of the two.
@@ -72,7 +72,13 @@ class StackedOptimizer:
             before = self.moments[name]
             after, change = self._change(before, tensor.grad)
             if rows is not None:
-                after = Moments(*(_chosen(rows, *pair) for pair in zip(after, before, strict=True)))
+                after = Moments(
+                    torch.where(rows, after.steps, before.steps),
+                    torch.where(each(rows, after.first), after.first, before.first),
+                    None
+                    if after.second is None or before.second is None
+                    else torch.where(each(rows, after.second), after.second, before.second),
+                )
                 change = torch.where(each(rows, change), change, 0.0)
             self.moments[name] = after
             tensor.sub_(change)
@@ -113,7 +119,3 @@ class StackedOptimizer:
                 scale = (1 - BETA_2 ** steps.double()).sqrt().to(first.dtype)
                 root = second.sqrt().div_(each(scale, second)).add_(EPSILON)
                 return Moments(steps, first, second), first.div(root).mul_(each(rate, first))
-
-
-def _chosen(rows: Bool[Tensor, " host"], new: Tensor | None, old: Tensor | None) -> Tensor | None:
-    return None if new is None or old is None else torch.where(each(rows, new), new, old)

@@ -4,14 +4,15 @@ Growth goes on from whatever is loaded, and looks at none of it again: a value t
 of another kind epochs later, or a host that is silently another one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from kasmina_hosts.diagnostics import Diagnostics
 from kasmina_hosts.governor import MAX_STRIKES, LossWatch
 from kasmina_hosts.lifecycle import ALTERS_HOST, Lifecycle, empty_lifecycle, in_stages
 from kasmina_hosts.measures import HostMeasures, SeedMeasures
@@ -126,6 +127,25 @@ def check_seeds(seeds: SeedMeasures, life: Lifecycle, *, measured_from: int) -> 
         _finite(f"seeds.{name}", getattr(seeds, name), optional=True)
 
 
+def check_diagnostics(diagnostics: Diagnostics) -> None:
+    """That saved diagnostics can be those of slots.
+
+    Raises:
+        StateError: as of `check_life`.
+    """
+    for name, column in zip(diagnostics._fields, diagnostics, strict=True):
+        _within(f"diagnostics.{name}", column, 0, 1, optional=True)
+
+
+def check_prices(prices: Float[Tensor, " host"]) -> None:
+    """That saved prices can be.
+
+    Raises:
+        StateError: as of `check_life`.
+    """
+    _within("prices", prices, 0, _LARGEST)
+
+
 def check_last(last: LastAction) -> None:
     """That saved actions can be the last ones.
 
@@ -157,6 +177,25 @@ def check_planted(planted: Int[Tensor, "*slot"], occupied: Bool[Tensor, "*slot"]
         StateError: as of `check_life`.
     """
     _within("planted", planted, occupied.long(), epoch + 1)
+
+
+def check_moments(part: str, tensors: Mapping[str, Tensor], max_steps: int) -> None:
+    """That an optimiser can remember this of its parameters.
+
+    Args:
+        part: of the state, for the message.
+        tensors: by name; only those of the optimiser are looked at.
+        max_steps: that it has taken.
+
+    Raises:
+        StateError: as of `check_life`.
+    """
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer.") and name.endswith(".steps"):
+            _within(f"{part}.{name}", tensor, 0, max_steps)
+        elif name.startswith("optimizer.") and name.endswith(".second"):
+            fits = ~(tensor < 0)  # NaN fits: a seed that only learns beside its host may have diverged
+            _require(f"{part}.{name}", tensor, fits, "at least 0, as it is a mean of squares")
 
 
 def check_rows(name: str, tensor: Tensor, rows: Bool[Tensor, " host"]) -> None:

@@ -103,11 +103,13 @@ def _scale(channel: Float[Tensor, "sample height width"]) -> Float[Tensor, ""]:
 
 
 def check_task(task: Task) -> None:
-    """That a task's parts are as `Split` says and fit each other.
+    """That a task has two classes at least, and that its parts are as `Split` says and fit each other.
 
     Raises:
         ValueError: it names the part, what it holds and what was expected.
     """
+    if task.num_classes < 2:
+        raise ValueError(f"the task has `num_classes` {task.num_classes}, expected at least 2")
     for name in ("train", "validation", "test"):
         images, labels = getattr(task, name)
         if images.dim() != 4 or images.shape[1:] != task.train.images.shape[1:] or len(images) == 0:

@@ -1,4 +1,4 @@
-"""What a `Grower` adds to a user's own training: to a step without live seeds, and by its checks to an epoch."""
+"""What a `Grower` adds to a user's training: to a step without live seeds; by checks and diagnostics, to an epoch."""
 
 import statistics
 import time
@@ -12,8 +12,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from kasmina_hosts import DigitsTask, Grower
+from kasmina_hosts import DigitsTask, Grower, Split
 from kasmina_hosts.actions import check_actions
+from kasmina_hosts.diagnostics import DIAGNOSED_SAMPLES
 from kasmina_hosts.seed_optimizer import IDLE_STEPS
 from leyline_types import FactoredActions, SlotConfig, find_not_finite
 
@@ -92,7 +93,8 @@ def test_steps(benchmark: BenchmarkFixture, row: str, column: str) -> None:
     benchmark.pedantic(stepper(row, column), rounds=3)  # type: ignore[no-untyped-call]
 
 
-EPOCH, CHECKS = "an epoch of 32 steps with its Grower", "the Grower's checks alone"
+EPOCH = "an epoch of 32 steps with its Grower"
+CHECKS, DIAGNOSTICS = "the Grower's checks alone", f"`diagnose` alone, {DIAGNOSED_SAMPLES} samples"
 
 
 @cache
@@ -102,6 +104,7 @@ def medians_of_an_epoch(row: str) -> dict[str, float]:
     torch.manual_seed(0)
     model, data, slots = build(), DigitsTask().train, SlotConfig(tuple(layers))
     images, labels = data.images[:64], data.labels[:64]
+    held_out = Split(*(part[:DIAGNOSED_SAMPLES] for part in DigitsTask().validation))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     grower = Grower(
         model,
@@ -111,9 +114,10 @@ def medians_of_an_epoch(row: str) -> dict[str, float]:
         sample=images,
         max_epochs=PAIRS,
         num_classes=10,
+        diagnose=lambda: cross_entropy(model(held_out.images), held_out.labels),
     )
     waits = FactoredActions(*torch.zeros(8, 1, dtype=torch.long))
-    times: dict[str, list[float]] = {EPOCH: [], CHECKS: []}
+    times: dict[str, list[float]] = {EPOCH: [], CHECKS: [], DIAGNOSTICS: []}
     for _ in range(PAIRS):
         start = time.perf_counter()
         for _ in range(IDLE_STEPS):
@@ -127,14 +131,17 @@ def medians_of_an_epoch(row: str) -> dict[str, float]:
         check_actions(waits, slots, 1)
         times[CHECKS].append(time.perf_counter() - start)
         assert not found
+        start = time.perf_counter()
+        grower._diagnostics()
+        times[DIAGNOSTICS].append(time.perf_counter() - start)
     return {column: statistics.median(each) for column, each in times.items()}
 
 
-@pytest.mark.parametrize("column", [EPOCH, CHECKS])
+@pytest.mark.parametrize("column", [EPOCH, CHECKS, DIAGNOSTICS])
 @pytest.mark.parametrize("row", NETWORKS)
 def test_checks(benchmark: BenchmarkFixture, row: str, column: str) -> None:
     benchmark.extra_info.update(
-        table="The checks of a Grower, batch of 64 digits",
+        table="The checks and diagnostics of a Grower, batch of 64 digits",
         row=row,
         column=column,
         paired_s=medians_of_an_epoch(row)[column],

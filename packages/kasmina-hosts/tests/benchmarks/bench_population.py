@@ -1,7 +1,7 @@
 """One epoch of training for E hosts at once, beside E ordinary hosts one after another; evaluation; memory.
 
 The ordinary hosts are the same modules of `torch.nn`, one network each, the same seeds behind their stages, trained by
-`torch.optim.SGD`: no blending, gradient norms or accuracies, which the population computes as well.
+the same optimiser of `torch.optim`: no blending, gradient norms or accuracies, which the population computes as well.
 """
 
 import subprocess
@@ -20,12 +20,13 @@ from kasmina_hosts import (
     GrownSeed,
     HostConfig,
     Lifecycle,
+    OptimizerKind,
     build_blueprint,
     build_host,
     empty_lifecycle,
 )
-from kasmina_hosts.epoch import train_epoch
-from kasmina_hosts.evaluation import evaluate, score_hosts
+from kasmina_hosts.epoch import gradient_norms, train_epoch
+from kasmina_hosts.evaluation import cross_entropies, diagnose, evaluate, score_hosts
 from kasmina_hosts.grown import fossilized
 from kasmina_hosts.network import HostNetworks
 from leyline_types import AlphaAlgorithm, BlueprintAction, SlotConfig, Topology
@@ -55,7 +56,7 @@ def ordinary(hosts: int, config: HostConfig, blueprint: BlueprintAction | None) 
         ]
         pairs = zip(stages, seeds, strict=True)
         networks.append(nn.Sequential(*(module for stage, seed in pairs for module in (stage, *seed)), head))
-    optimizers = [torch.optim.SGD(network.parameters(), lr=config.learning_rate) for network in networks]
+    optimizers = [optimizer_of(network, config) for network in networks]
 
     def epoch() -> object:
         for network, optimizer in zip(networks, optimizers, strict=True):
@@ -66,6 +67,14 @@ def ordinary(hosts: int, config: HostConfig, blueprint: BlueprintAction | None) 
         return networks
 
     return epoch
+
+
+def optimizer_of(network: nn.Module, config: HostConfig) -> torch.optim.Optimizer:
+    match config.optimizer:
+        case OptimizerKind.ADAM:
+            return torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        case OptimizerKind.SGD:
+            return torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum)
 
 
 def population(
@@ -84,9 +93,7 @@ def population(
 
 def train(networks: HostNetworks, life: Lifecycle, config: HostConfig) -> object:
     order = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in life.stage])
-    return train_epoch(
-        networks, life, TASK.train, order, batch_size=config.batch_size, learning_rate=config.learning_rate
-    )
+    return train_epoch(networks, life, TASK.train, order, batch_size=config.batch_size)
 
 
 def measure(
@@ -99,15 +106,19 @@ def measure(
 @pytest.mark.parametrize("column", [ORDINARY, POPULATION])
 @pytest.mark.parametrize("topology", Topology)
 @pytest.mark.parametrize("grown", [False, True])
-def test_epoch(benchmark: BenchmarkFixture, grown: bool, topology: Topology, column: str) -> None:
-    config = CONFIG if topology is Topology.CNN else HostConfig(topology=topology, width=16, patch_size=2)
+@pytest.mark.parametrize("optimizer", OptimizerKind)
+def test_epoch(
+    benchmark: BenchmarkFixture, optimizer: OptimizerKind, grown: bool, topology: Topology, column: str
+) -> None:
+    width = 4 if topology is Topology.CNN else 16
+    config = HostConfig(topology=topology, width=width, patch_size=2, optimizer=optimizer)
     blueprint = BLUEPRINTS[topology][grown]
     if column == ORDINARY:
         way = ordinary(32, config, blueprint)
     else:
         way = partial(train, *population(32, config, blueprint), config)
     seeds = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
-    measure(benchmark, "One epoch of 32 hosts", f"{topology}, {seeds}", column, way)
+    measure(benchmark, "One epoch of 32 hosts", f"{topology}, {optimizer}, {seeds}", column, way)
 
 
 @pytest.mark.parametrize("column", [ORDINARY, POPULATION])
@@ -124,33 +135,89 @@ def test_scaling(
     measure(benchmark, table, f"E = {hosts}", column, way, rounds=3)
 
 
-def step(networks: HostNetworks, life: Lifecycle, *, contributions: bool, interactions: bool) -> object:
+def step(
+    networks: HostNetworks, life: Lifecycle, *, diagnostics: bool, contributions: bool, interactions: bool
+) -> object:
     train(networks, life, CONFIG)
+    if diagnostics:
+        diagnose(networks, life, TASK.validation)
     if contributions:
         return evaluate(networks, life, TASK.validation, interactions=interactions)
     return score_hosts(networks, life, TASK.validation)
 
 
 @pytest.mark.parametrize(
-    ("column", "contributions", "interactions"),
+    ("column", "diagnostics", "contributions", "interactions"),
     [
-        ("training and validation", False, False),
-        ("and each seed's contribution", True, False),
-        ("and each pair's interaction", True, True),
+        ("training and validation", False, False, False),
+        ("and each slot's diagnostics", True, False, False),
+        ("and each seed's contribution", True, True, False),
+        ("and each pair's interaction", True, True, True),
     ],
 )
-@pytest.mark.parametrize("blueprint", [BlueprintAction.NORM, HEAVY])
+@pytest.mark.parametrize("blueprint", [None, BlueprintAction.NORM, HEAVY])
 def test_counterfactuals(
     benchmark: BenchmarkFixture,
-    blueprint: BlueprintAction,
+    blueprint: BlueprintAction | None,
     column: str,
+    diagnostics: bool,
     contributions: bool,
     interactions: bool,
 ) -> None:
     networks, life = population(32, CONFIG, blueprint)
-    way = partial(step, networks, life, contributions=contributions, interactions=interactions)
-    row = f"three seeds {blueprint.blueprint_id} each"
+    way = partial(
+        step, networks, life, diagnostics=diagnostics, contributions=contributions, interactions=interactions
+    )
+    row = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
     measure(benchmark, "One step of 32 hosts", row, column, way, rounds=9)
+
+
+def parts_of_a_step(blueprint: BlueprintAction | None) -> dict[str, Callable[[], object]]:
+    """What a step of 32 hosts consists of, each by itself and as often as in a step."""
+    networks, life = population(32, CONFIG, blueprint)
+    groups = networks.groups(life, training=True)
+    slots = [networks.learning_seeds(life, slot) for slot in range(len(SLOTS))]
+    learning = [*networks.learning_hosts(), *(each for slot in slots for each in slot)]
+    batches = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in range(32)]).split(
+        CONFIG.batch_size, dim=1
+    )
+
+    def passes() -> None:
+        for batch in batches:
+            for _, parameter in networks.named_parameters():
+                parameter.grad = None
+            losses = cross_entropies(
+                networks.forward(TASK.train.images[batch], groups), TASK.train.labels[batch]
+            )
+            losses.mean(1).sum().backward()
+
+    def norms() -> None:
+        for _ in batches:
+            for part in (networks.learning_hosts(), *slots):
+                gradient_norms(part, 32)
+
+    def optimiser() -> None:
+        for _ in batches:
+            networks.optimizer.step(learning)
+
+    passes()  # for the gradients
+    return {
+        "forward and backward passes": passes,
+        "norms of gradients": norms,
+        "optimiser": optimiser,
+        "validation and contributions": partial(
+            evaluate, networks, life, TASK.validation, interactions=False
+        ),
+        "diagnostics": partial(diagnose, networks, life, TASK.validation),
+    }
+
+
+@pytest.mark.parametrize("blueprint", [None, HEAVY])
+@pytest.mark.parametrize("column", list(parts_of_a_step(None)))
+def test_parts_of_a_step(benchmark: BenchmarkFixture, column: str, blueprint: BlueprintAction | None) -> None:
+    row = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
+    way = parts_of_a_step(blueprint)[column]
+    measure(benchmark, "What the time of a step of 32 hosts goes to", row, column, way)
 
 
 PEAK = """

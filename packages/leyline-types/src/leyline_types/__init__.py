@@ -49,7 +49,7 @@ from leyline_types.schema import (
 )
 from leyline_types.schema_fields import Block, Encoding, FieldSpec
 from leyline_types.seeds import MaskSeedInfo, SeedMetrics, SeedStateReport, SeedTelemetry
-from leyline_types.signals import TrainingMetrics, TrainingSignals
+from leyline_types.signals import SlotDiagnostics, TrainingMetrics, TrainingSignals
 from leyline_types.slots import InjectionSpec, SlotConfig, check_slot_id
 from leyline_types.stages import (
     DEVELOPING_STAGES,
@@ -111,6 +111,7 @@ __all__ = [
     "SignalColumns",
     "SlotColumns",
     "SlotConfig",
+    "SlotDiagnostics",
     "TaskConfig",
     "TelemetryColumns",
     "TempoAction",

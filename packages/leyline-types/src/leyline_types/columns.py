@@ -17,7 +17,7 @@ OPTIONAL_INTEGER_COLUMNS: Final = ("last_op", "last_op_took_effect")
 
 
 class SignalColumns(NamedTuple, Generic[ArrayT]):
-    """What is known of each host; see `TrainingMetrics` and `TrainingSignals` for meanings and units.
+    """What is known of each host; see `TrainingMetrics`, `TrainingSignals` and `TaskConfig` for meanings and units.
 
     i: epoch, max_epochs, global_step, max_steps, plateau_epochs, live_seeds, seed_capacity (at least 1), topology
     (`Topology.code`), total_params, host_params, last_op?, last_op_took_effect?. b: host_stabilized, rolled_back.
@@ -59,8 +59,9 @@ class SlotColumns(NamedTuple, Generic[ArrayT]):
 
     b: occupied. i: stage, blueprint, alpha_mode, alpha_algorithm (enum values), alpha_steps_total, alpha_steps_done,
     time_to_target, blend_tempo_epochs, age_epochs, epochs_in_stage, param_count. f: all others.
-    An empty slot has occupied False, stage DORMANT, blueprint NOOP, unknown measures and 0 elsewhere; but
-    host_gradient_share, activation_rank and within_map_variance are of the layer before the slot, whatever is in it.
+    An empty slot has occupied False, stage DORMANT, blueprint NOOP, unknown measures and 0 elsewhere, but for
+    host_gradient_share, activation_rank and within_map_variance, which describe the layer before the slot; see
+    `SlotDiagnostics`.
     """
 
     occupied: ArrayT

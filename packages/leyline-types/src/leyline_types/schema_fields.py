@@ -26,8 +26,11 @@ class Encoding(StrEnum):
     """How a column becomes features."""
 
     VALUE = "value"
-    """clamp(raw / relative_to * scale, low, high), of a `symlog` field clamp(symlog(raw / relative_to) * scale, low, high)
-    with symlog(x) = sign(x) ln(1 + |x|); 0 where the raw value is unknown, or the slot of a seed's field empty."""
+    """clamp(raw / relative_to * scale, low, high); of a `symlog` field
+
+        clamp(symlog(raw / relative_to) * scale, low, high),  symlog(x) = sign(x) ln(1 + |x|).
+
+    0 where the raw value is unknown, and in an empty slot unless the field is `of_slot`."""
     ONE_HOT = "one-hot"
     """One feature per category, 1 where the raw value is that category's; all 0 where unknown or empty."""
     KNOWN = "known"
@@ -46,12 +49,12 @@ class FieldSpec:
         width: features it takes.
         unit: of the raw value.
         relative_to: the signal column that the raw value is divided by, if any.
-        symlog: whether what comes out of that division is compressed, since nothing bounds it: small values stay in
-            proportion, and great ones are told apart by how many times one is the other. D. Hafner et al., Mastering
-            Diverse Domains through World Models, https://arxiv.org/abs/2301.04104.
+        symlog: whether the quotient is compressed, for quantities that nothing bounds: small values keep their
+            proportions, large ones differ by their ratio. D. Hafner et al., Mastering Diverse Domains through World
+            Models, https://arxiv.org/abs/2301.04104. All fields that show the same column as a value agree on it.
         scale: factor after that.
         low, high: the range that the feature is clamped to.
-        of_slot: whether it is of the slot itself, so that it is known of an empty one too.
+        of_slot: whether it describes the slot and not the seed in it, so that an empty slot has it too.
         categories: for ONE_HOT, the enum members in order.
         description: one line for the documentation.
     """
@@ -78,7 +81,7 @@ class FieldSpec:
 
 
 _MOST: Final = 12.0
-"""Of a symlog: e^12 is 160,000 times what it is relative to."""
+"""Greatest feature of a symlog field; e^12 is 163,000, so that only what has diverged is cut off."""
 
 
 def _value(
@@ -274,8 +277,8 @@ BASE_FIELDS: Final[tuple[FieldSpec, ...]] = (
     _value(
         _B,
         "parameter_price",
-        "tens of points",
-        "accuracy that doubling the host must bring to be worth it",
+        "10 points",
+        "accuracy that doubling the host's parameters must bring to be worth it",
         symlog=True,
         high=_MOST,
     ),
@@ -285,12 +288,8 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
     _value(_S, "is_active", "bit", "the slot holds a seed or cools down after one", source="occupied"),
     _one_hot(_S, "stage", SeedStage, "stage of the seed"),
     _value(_S, "alpha", "fraction", "blend amplitude"),
-    *_with_known(
-        _points(_S, "contribution", "points", "accuracy with the seed minus without it")
-    ),
-    *_with_known(
-        _points(_S, "contribution_velocity", "points per epoch", "change of the contribution")
-    ),
+    *_with_known(_points(_S, "contribution", "points", "accuracy with the seed minus without it")),
+    *_with_known(_points(_S, "contribution_velocity", "points per epoch", "change of the contribution")),
     _value(
         _S,
         "blend_tempo",
@@ -306,12 +305,8 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
     _value(_S, "time_to_target", "epochs", "rest of the current change of alpha", scale=_LONGEST_RAMP),
     _value(_S, "alpha_velocity", "fraction per epoch", "change of alpha in the last epoch", low=-1.0),
     _one_hot(_S, "alpha_algorithm", AlphaAlgorithm, "how the seed joins the host"),
-    *_with_known(
-        _points(_S, "interaction_sum", "points", "pairwise interactions with other seeds, summed")
-    ),
-    *_with_known(
-        _points(_S, "boost_received", "points", "largest gain from another seed")
-    ),
+    *_with_known(_points(_S, "interaction_sum", "points", "pairwise interactions with other seeds, summed")),
+    *_with_known(_points(_S, "boost_received", "points", "largest gain from another seed")),
     _value(_S, "upstream_alpha_sum", "fraction", "alphas of live seeds nearer the input", scale=0.2),
     _value(_S, "downstream_alpha_sum", "fraction", "alphas of live seeds nearer the output", scale=0.2),
     _value(
@@ -355,7 +350,7 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
             _S,
             "host_gradient_share",
             "fraction",
-            "of what the loss hangs on in the layers before slots, the part in the one before this slot",
+            "how much the loss hangs on the layer before the slot, as a share of all layers before slots",
             of_slot=True,
         )
     ),
@@ -364,7 +359,7 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
             _S,
             "activation_rank",
             "fraction",
-            "directions that hold the variance of the activation before the slot, over its channels",
+            "effective rank of the activation before the slot, as a fraction of its channels",
             of_slot=True,
         )
     ),
@@ -373,7 +368,7 @@ SLOT_FIELDS: Final[tuple[FieldSpec, ...]] = (
             _S,
             "within_map_variance",
             "fraction",
-            "of that variance, what lies between positions of one sample's map",
+            "share of that activation's variance between the positions of one sample's map",
             of_slot=True,
         )
     ),

@@ -24,8 +24,8 @@ def observation_markdown() -> str:
         "",
         f"Schema version {schema.version}. With S slots the vector has {base} + {slot} S features, and {telemetry} S",
         f"more with telemetry: {base + 3 * slot} for three slots, {schema.dim} with telemetry. Unknown values are 0",
-        "with their `_known` bit 0; of an empty slot all features are 0 but those of the layer before it, marked *.",
-        "symlog(x) = sign(x) ln(1 + |x|).",
+        "with their `_known` bit 0. All features of an empty slot are 0 but those marked *, which describe the layer",
+        "before the slot. symlog(x) = sign(x) ln(1 + |x|).",
         "",
     ]
     for block in Block:

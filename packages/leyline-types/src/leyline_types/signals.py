@@ -41,6 +41,32 @@ class TrainingMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotDiagnostics:
+    """What the network itself shows at one slot, with or without a seed there. Fractions, 0 to 1; None means unknown.
+
+    Each is free of scale: neither the size of weights and activations nor the units of the loss change it.
+
+    >>> SlotDiagnostics(slot_id="r0c1", host_gradient_share=0.2, activation_rank=0.9, within_map_variance=None).slot_id
+    'r0c1'
+
+    Args:
+        slot_id: "r{row}c{col}".
+        host_gradient_share: how much the loss hangs on the layer before this slot, as a share of what it hangs on all
+            layers before slots.
+        activation_rank: effective rank of the activation before the slot, as a fraction of its channels: the
+            participation ratio of the channels' covariance, (sum of eigenvalues)^2 / sum of their squares. P. Gao et
+            al., A theory of multineuronal dimensionality, dynamics and measurement, https://doi.org/10.1101/214262.
+        within_map_variance: share of that activation's variance that lies between the positions of one sample's map;
+            the rest lies between samples.
+    """
+
+    slot_id: str
+    host_gradient_share: float | None
+    activation_rank: float | None
+    within_map_variance: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSignals:
     """All that a policy learns about one host besides its slots.
 
@@ -53,6 +79,7 @@ class TrainingSignals:
         last_op: the op of the last action; None before the first.
         last_op_took_effect: False where the action was refused or failed its gate; None before the first.
         rolled_back: the governor restored this host's last snapshot in this epoch.
+        slot_diagnostics: of each slot that was looked at, with or without a seed; slots that are missing are unknown.
     """
 
     metrics: TrainingMetrics
@@ -65,3 +92,4 @@ class TrainingSignals:
     last_op: LifecycleOp | None = None
     last_op_took_effect: bool | None = None
     rolled_back: bool = False
+    slot_diagnostics: tuple[SlotDiagnostics, ...] = ()

@@ -20,8 +20,8 @@ class TaskConfig:
         baseline_loss: loss of a guess (nats); losses are shown to policies relative to it; above 0.
         target_loss: loss (nats) worth reaching; at least 0.
         host_params: parameters of the host without seeds; at least 1.
-        parameter_price: what a parameter costs: as many times ten points of accuracy as doubling the host must bring to
-            be worth it; at least 0.
+        parameter_price: accuracy that doubling the host's parameters must bring to be worth it, in units of ten points;
+            at least 0. At 0.3 a seed that doubles the network pays from three points on.
 
     Raises:
         ValueError: a field outside its range.

@@ -15,7 +15,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from kasmina_hosts import DigitsFamily, HostConfig
+from kasmina_hosts import HostFamily, Lack
 from leyline_types import FactoredActions
 from simic_training.envs import hosts as hosts_module
 from simic_training.envs.vector import GrowthVectorEnv
@@ -31,8 +31,17 @@ from tamiyo_policies import (
     register_builtin_policies,
 )
 
-FAMILY = DigitsFamily(class_counts=(10,), widths=(4,), label_noises=(0.0,), learning_rates=(0.2,))
-CONFIG = GrowthConfig(family=FAMILY, host=HostConfig(), group_size=16)
+FAMILY = HostFamily(
+    lacks=(Lack.NOTHING,),
+    class_counts=(10, 10),
+    widths=(4, 4),
+    train_samples=(1152, 1152),
+    max_label_noise=0.0,
+    max_shift=0,
+    max_occlusion=0,
+    max_epochs=(25, 25),
+)
+CONFIG = GrowthConfig(family=FAMILY, group_size=16)
 ALONE, ROLLOUT, GYMNASIUM = "hosts alone", "rollout: features, masks, LSTM policy", "GrowthVectorEnv"
 ROUNDS = 20
 
@@ -78,10 +87,10 @@ def gymnasium_env(hosts: int) -> tuple[GrowthVectorEnv, Callable[[FactoredAction
 @pytest.mark.parametrize("column", [ALONE, ROLLOUT, GYMNASIUM])
 @pytest.mark.parametrize("hosts", [1, 16, 64])
 def test_environment_step(benchmark: BenchmarkFixture, hosts: int, column: str) -> None:
-    world = GrowthWorld(rent_rate=CONFIG.rent_rate)
+    world = GrowthWorld()
     world.reset(draw_groups(CONFIG, hosts, 0))
     chance = RandomController(world.slot_config)
-    shadow = GrowthWorld(rent_rate=CONFIG.rent_rate)  # draws the actions, which are not timed
+    shadow = GrowthWorld()  # draws the actions, which are not timed
     shadow.reset(draw_groups(CONFIG, hosts, 0))
     actions = []
     for number in range(ROUNDS + 1):
@@ -118,7 +127,7 @@ def unchecked() -> Iterator[None]:
 
 def checks_of(hosts: int) -> Callable[[], None]:
     """What every step looks at, in a state with seeds in it."""
-    world = GrowthWorld(rent_rate=CONFIG.rent_rate)
+    world = GrowthWorld()
     observation, slots = world.reset(draw_groups(CONFIG, hosts, 0)), world.slot_config
     observation = world.step(RandomController(slots).act(observation, 0)[0]).observation
     masks, features = action_masks(observation, slots, world.rules), extract_features(observation, slots)

@@ -20,16 +20,19 @@ TINY = {
     "--groups": "1",
     "--units": "1",
     "--env.group-size": "2",
-    "--env.host.max-epochs": "3",
     "--env.host.interactions": "false",
     "--env.host.batch-size": "256",
-    "--env.family.class-counts": "2",
-    "--env.family.label-noises": "0",
+    "--env.family.lacks": "nothing,kernels",
+    "--env.family.class-counts": "2,2",
+    "--env.family.max-label-noise": "0",
+    "--env.family.max-epochs": "3,3",
     "--ppo.epochs": "2",
     "--ppo.minibatches": "1",
 }
 APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
 """Two units of two hosts for each update."""
+HOSTS = ("--members-per-lack", "2", "--hosts-per-member", "4")
+"""As few hosts as an evaluation may have, in four groups."""
 
 PROGRAM = """
 import signal, sys

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import APART, end, end_as_a_terminal_does, start, tiny, traces, train
+from commands import APART, HOSTS, end, end_as_a_terminal_does, start, tiny, traces, train
 from processes import command_line, descendants, is_alive, wait_until
 
 from simic_training.command.main import main
 from simic_training.runs.folder import METRICS, RunFolder
 
-HOSTS = ("--hosts-per-member", "4")
 CLUSTER = pytest.mark.cluster
 
 
@@ -192,7 +191,7 @@ def test_what_fails_is_told_with_a_command_that_plays_it_alone(
         "--seed",
         "3",
     ]
-    assert main([*words, "--only", "7", "1", "1"]) == 0
+    assert main([*words, "--only", "4", "1", "1"]) == 0
     assert "Unseen data: mine, group 1: task mine" in capsys.readouterr().out
     data.rename(away)
     assert main([*words, "--workers", "2"]) == 1

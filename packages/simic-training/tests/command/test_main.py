@@ -37,7 +37,7 @@ from tamiyo_policies import CheckpointError, clear_registry
         (["train", "--preset", "slow"], "argument --preset: invalid choice: 'slow'"),
         (["evaluate"], "the following arguments are required: RUN"),
         (["evaluate", "x", "--hosts-per-member", "0"], "must be an integer of at least 1, not '0'"),
-        (["evaluate", "x", "--budget", "-1"], "must be an integer of at least 1, not '-1'"),
+        (["evaluate", "x", "--members-per-lack", "-1"], "must be an integer of at least 1, not '-1'"),
         (["evaluate", "x", "--seed", "1.5"], "must be an integer of at least 0, not '1.5'"),
         (["evaluate", "x", "--schedules", "some"], "argument --schedules: invalid choice: 'some'"),
         (["evaluate", "x", "--against", "random"], "unknown option --against; the nearest is"),
@@ -72,7 +72,12 @@ def test_words_that_are_no_command(
         (["train", "--episodes", "many"], "--episodes: `episodes` must be an integer, not 'many'"),
         (["train", "--episodes", "0"], "--episodes: `episodes` must be at least 1, not 0"),
         (["train", "--seed", "-1"], "--seed: `seed` must lie in [0, 1000000), not -1"),
-        (["train", "--env.rent-rate", "nan"], "`env.rent_rate` must be at least 0 and finite, not nan"),
+        (["train", "--env.prices", "nan,1"], "--env.prices: `env.prices` must be above 0"),
+        (["train", "--env.prices", "1,0.1"], ", the least first, not (1.0, 0.1)"),
+        (
+            ["train", "--env.host.max-epochs", "9"],
+            "`env.host.max_epochs` is drawn from `env.family.max_epochs`",
+        ),
         (
             ["train", "--config", "nowhere.toml"],
             "settings file nowhere.toml cannot be read: No such file or directory",
@@ -107,7 +112,7 @@ def test_words_that_are_no_command(
         (["report", "nowhere"], "run folder nowhere does not exist"),
         (["sweep", "--seed", "-1"], "`seed` must lie in"),
         (["sweep", "--out", "."], "folder . exists; nothing is ever overwritten"),
-        (["sweep", "--env.family.class-counts", "2", "--env.family.widths", "4"], "at least 16 are needed"),
+        (["sweep", "--env.family.lacks", "nothing", "--members-per-lack", "3"], "at least 16 are needed"),
         (["list", "policies", "here"], "only tamiyo list runs takes a folder, not tamiyo list policies"),
         (["list", "runs", "nowhere"], "folder nowhere does not exist"),
     ],
@@ -208,7 +213,7 @@ def test_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     capsys.readouterr()
     clear_registry()
-    assert main(["evaluate", str(run), "--hosts-per-member", "4"]) == 1
+    assert main(["evaluate", str(run)]) == 1
     printed = capsys.readouterr().err
     assert str(checkpoint) in printed
     assert "damaged" in printed
@@ -236,7 +241,13 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     main_options, settings = printed.split("\nsettings:\n")
     for option in ("--preset", "--config", "--run", "--resume", "--tensorboard"):
         assert option in main_options
-    for text in ("--episodes INTEGER", "--ppo.ratio head|joint", "--env.family.widths INTEGER,...", "[4,6]"):
+    for text in (
+        "--episodes INTEGER",
+        "--ppo.ratio head|joint",
+        "--env.prices NUMBER,NUMBER",
+        "[4,8]",
+        "NAME,...",
+    ):
         assert text in settings
 
 

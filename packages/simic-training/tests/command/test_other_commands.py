@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import tiny, train
+from commands import HOSTS, tiny, train
 
 from leyline_types import BlueprintAction
 from simic_training.command import checks
@@ -42,7 +42,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def test_evaluate_then_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clear_registry()  # as in a process of its own
-    assert main(["evaluate", str(run), "--hosts-per-member", "4", "--schedules", "none"]) == 0
+    assert main(["evaluate", str(run), *HOSTS, "--schedules", "none"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "100 %, family" in printed.out
@@ -65,10 +65,10 @@ def test_evaluate_then_report(run: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "at least 16 are needed"),
-        (["--hosts-per-member", "4", "--data", "x.npz"], "--data needs --transfer"),
-        (["--hosts-per-member", "4", "--transfer", "--data", "nowhere.npz"], "No such file or directory"),
-        (["--hosts-per-member", "4", "--transfer", "--data", "empty.npz"], "empty.npz"),
+        (["--hosts-per-member", "1"], "at least 16 are needed"),
+        ([*HOSTS, "--data", "x.npz"], "--data needs --transfer"),
+        ([*HOSTS, "--transfer", "--data", "nowhere.npz"], "No such file or directory"),
+        ([*HOSTS, "--transfer", "--data", "empty.npz"], "empty.npz"),
     ],
 )
 def test_evaluations_that_cannot_be_made(
@@ -92,7 +92,7 @@ def test_a_run_that_goes_on_is_charged_for_what_it_has_done(run: Path) -> None:
     metrics = run / "metrics.jsonl"
     first, _ = metrics.read_text().splitlines(keepends=True)  # of two updates
     metrics.write_text(first)
-    assert main(["evaluate", str(run), "--hosts-per-member", "4", "--schedules", "none"]) == 0
+    assert main(["evaluate", str(run), *HOSTS, "--schedules", "none"]) == 0
     assert json.loads((run / "evaluation.json").read_text())["settings"]["trained_episodes"] == 2
 
 
@@ -125,7 +125,7 @@ def test_an_evaluation_that_cannot_be_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RunFolder, "write_json", full)
-    words = ["evaluate", str(run), "--hosts-per-member", "4", "--schedules", "none"]
+    words = ["evaluate", str(run), *HOSTS, "--schedules", "none"]
     assert main(words) == 1
     assert capsys.readouterr().err == f"tamiyo: No space left on device (log: {run / 'log.txt'})\n"
 
@@ -137,8 +137,7 @@ def test_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         *tiny(4),
         "--env.rules.enabled-blueprints",
         "norm,conv_light",
-        "--hosts-per-member",
-        "4",
+        *HOSTS,
     ]
     assert main(words) == 0
     printed = capsys.readouterr()

@@ -44,7 +44,9 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "update 1/2, return ",
         "update 2/2, return ",
         " steps/s",
-        "What the trained policy grew on a host that it never saw (task digits classes",
+        "What the trained policy grew on a host that it never saw (task digits, classes ",
+        "; lack ",
+        "; prices ",
         "  r0c2  ",
         "% without growth",
         f"Next: tamiyo report {run}",
@@ -78,11 +80,11 @@ def test_a_run_never_overwrites_another(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_settings_of_a_file_and_of_options(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text("seed = 3\nprune_from = 0\n[env]\nrent_rate = 1\n")
+    (tmp_path / "settings.toml").write_text("seed = 3\nprune_from = 0\n[env]\nprices = [0.5, 1]\n")
     run = tmp_path / "run"
     assert train(run, 2, "--config", str(tmp_path / "settings.toml"), "--seed", "4", "--preset", "full") == 0
     config = RunFolder.open_run(run).read_config()
-    assert (config.seed, config.prune_from, config.env.rent_rate, config.episodes) == (4, 0.0, 1.0, 2)
+    assert (config.seed, config.prune_from, config.env.prices, config.episodes) == (4, 0.0, (0.5, 1.0), 2)
 
 
 @pytest.mark.slow
@@ -239,7 +241,7 @@ def test_a_run_of_hosts_that_explode_is_told_of_and_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert train(run, 20, "--env.family.learning-rates", "1e30") == 1
+    assert train(run, 20, "--env.host.learning-rate", "1e30") == 1
     printed = capsys.readouterr()
     assert re.search(r"update 1/10, return .*, 2 of 2 hosts diverged, ", printed.out)  # others come by time
     *warnings, line = printed.err.splitlines()
@@ -247,7 +249,7 @@ def test_a_run_of_hosts_that_explode_is_told_of_and_ends(
     assert all("2 of 2 hosts diverged and were rolled back" in warning for warning in warnings)
     assert line == (
         "tamiyo: in each of the updates 1, 2, 3 at least half of the hosts diverged; in the last, 2 of 2 hosts "
-        "diverged and were rolled back (6 times) under learning rates 1e+30: a new run needs lower "
-        f"`env.family.learning_rates`. Nothing is lost (log: {run / 'log.txt'})"
+        "diverged and were rolled back (6 times) under learning rate 1e+30: a new run needs a lower "
+        f"`env.host.learning_rate`. Nothing is lost (log: {run / 'log.txt'})"
     )
     assert len(RunFolder.open_run(run).read_lines(METRICS)) == 3

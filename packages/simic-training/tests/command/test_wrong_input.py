@@ -75,7 +75,7 @@ def test_settings_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
     [
         ("--hidden-dim 100000000", r"`hidden_dim`"),
         (
-            "--env.family.widths 100000000",
+            "--env.family.widths 4,100000000",
             r"more than `memory_limit` 8; .*`env.family.widths` up to 100000000",
         ),
         (
@@ -83,22 +83,25 @@ def test_settings_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
             r"need at least .* GiB, more than `memory_limit` 8; .* 100000000 hosts",
         ),
         ("--groups 100000000", r"need at least .* GiB, more than `memory_limit` 8"),
-        ("--env.host.max-epochs 100000000", r"more than `memory_limit` 8; .*`env.host.max_epochs` 100000000"),
+        (
+            "--env.family.max-epochs 3,100000000",
+            r"more than `memory_limit` 8; .*`env.family.max_epochs` up to 100000000",
+        ),
         ("--memory-limit 1e-6", r"need at least .* GiB, more than `memory_limit` 1e-06"),
         ("--memory-limit nan", r"`memory_limit` must be above 0 and at most 1e\+06, not nan"),
         ("--memory-limit 1e300", r"`memory_limit` must be above 0 and at most 1e\+06, not 1e\+300"),
         ("--env.data-limit 1e300", r"`env.data_limit` must be above 0 and at most 1e\+06, not 1e\+300"),
         ("--stale-updates 1000000", r"`stale_updates` must be from 0 to 100, not 1000000"),
         (
-            f"--env.family.widths {','.join(['4'] * 6_000)}",
+            f"--env.rules.enabled-blueprints {','.join(['norm'] * 6_000)}",
             r"config.json would take \d+ bytes, more than the 65536 that are read again",
         ),
         ("--ppo.learning-rate 3e38", r"`ppo.learning_rate` must be above 0 and at most 1e\+30, not 3e\+38"),
         ("--ppo.learning-rate 1e400", r"at most 1e\+30, not inf"),
         ("--ppo.clip 1e300", r"`ppo.clip` must be above 0 and at most 1e\+30"),
         (
-            "--env.family.learning-rates 1e39",
-            r"`env.family.learning_rates` must be above 0 and at most 1e\+30",
+            "--env.host.learning-rate 1e39",
+            r"`env.host.learning_rate` must be above 0 and at most 1e\+30",
         ),
         (
             "--env.host.batch-size 100000000000000000000",
@@ -128,7 +131,7 @@ def test_options_of_train(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--env.family.widths 100000000", "more than `memory_limit` 8; most of it for 16 hosts at once"),
+        ("--env.family.widths 4,100000000", "more than `memory_limit` 8; most of it for 16 hosts at once"),
         ("--hosts-per-member 100000000", "`hosts_per_member` must be from 1 to 10000, not 100000000"),
         (
             "--hosts-per-member 10000 --memory-limit 1e-3",
@@ -158,7 +161,7 @@ def test_names_that_no_folder_has(command: str, tmp_path: Path, capsys: pytest.C
 
 
 def test_counts_that_no_machine_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for option in ("--budget", "--hosts-per-member", "--seed", "--workers"):
+    for option in ("--members-per-lack", "--hosts-per-member", "--seed", "--workers"):
         code, line = answer(["evaluate", str(tmp_path), option, "9" * 5_000], capsys)
         assert (code, f"argument {option}: must be an integer" in line) == (2, True), line
 

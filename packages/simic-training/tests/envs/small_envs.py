@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kasmina_hosts import DigitsFamily, HostConfig
+from kasmina_hosts import HostConfig, HostFamily
 from leyline_types import HEAD_NAMES, FactoredAction, LegalityRules, LifecycleOp, SlotConfig
 from simic_training.growth.config import GrowthConfig
 
@@ -16,16 +16,20 @@ EPOCHS = 4
 SLOTS = SlotConfig.default()
 OP = HEAD_NAMES.index("op")
 SMALL = GrowthConfig(
-    family=DigitsFamily(class_counts=(2,), widths=(4,), label_noises=(0.0,), learning_rates=(0.1, 0.2)),
-    host=HostConfig(max_epochs=EPOCHS, batch_size=128, interactions=False),
+    family=HostFamily(class_counts=(2, 2), widths=(4, 5), max_label_noise=0.0, max_epochs=(EPOCHS, EPOCHS)),
+    host=HostConfig(batch_size=128, interactions=False),
     group_size=2,
 )
-"""Two classes, four epochs of two or three optimiser steps, two hosts in a group."""
+"""Two classes, four epochs of at most three optimiser steps, two hosts in a group."""
+
+UNEVEN = replace(SMALL, family=replace(SMALL.family, max_epochs=(2, 4)))
+"""Of episodes that differ in length."""
 
 
 def grouped(size: int, *, rules: LegalityRules = LegalityRules(), epochs: int = EPOCHS) -> GrowthConfig:  # noqa: B008
     """`SMALL` with so many hosts in a group."""
-    return replace(SMALL, group_size=size, rules=rules, host=replace(SMALL.host, max_epochs=epochs))
+    family = replace(SMALL.family, max_epochs=(epochs, epochs))
+    return replace(SMALL, group_size=size, rules=rules, family=family)
 
 
 def indices(action: FactoredAction) -> Array:

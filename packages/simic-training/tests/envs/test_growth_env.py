@@ -7,7 +7,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, MultiDiscrete
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.utils.env_match import check_environments_match
-from small_envs import EPOCHS, SLOTS, SMALL, WAIT, Array, indices
+from small_envs import EPOCHS, SLOTS, SMALL, UNEVEN, WAIT, Array, grouped, indices
 
 from leyline_types import BlueprintAction, FactoredAction, LifecycleOp, head_sizes, observation_schema
 from simic_training.envs.infos import masks_of
@@ -74,7 +74,7 @@ def test_illegal_action_is_told_and_equals_waiting() -> None:
 
 
 def test_legal_action_that_fails_its_gate_is_not_invalid() -> None:
-    env = GrowthEnv(SMALL)
+    env = GrowthEnv(grouped(1, epochs=25))  # in which a seed has to train for two epochs
     env.reset(seed=0)
     advance = indices(FactoredAction(LifecycleOp.ADVANCE, "r0c1"))
     for action in (GERMINATE, advance):
@@ -92,7 +92,8 @@ def test_reward_is_the_sum_of_its_terms_and_of_what_changed() -> None:
         assert reward == info["reward_accuracy"] + info["reward_rent"]
         gained = (info["val_accuracy"] - before["val_accuracy"]) / 10
         assert info["reward_accuracy"] == pytest.approx(gained, abs=1e-5)
-        assert info["reward_rent"] == pytest.approx(0.3 * (before["size"] - info["size"]), abs=1e-5)
+        rent = info["price"] * (before["size"] - info["size"])
+        assert info["reward_rent"] == pytest.approx(rent, abs=1e-5)
         assert (info["reward_rent"] < 0) == (action is GERMINATE)
         before = info
 
@@ -112,7 +113,21 @@ def test_last_epoch_ends_the_episode(truncate: bool) -> None:
 
 
 def test_equal_seeds_equal_episodes() -> None:
-    check_environments_match(GrowthEnv(SMALL), GrowthEnv(SMALL), num_steps=2 * EPOCHS, seed=3)
+    check_environments_match(GrowthEnv(UNEVEN), GrowthEnv(UNEVEN), num_steps=2 * EPOCHS, seed=3)
+
+
+def test_episodes_may_differ_in_length() -> None:
+    env, lengths = GrowthEnv(UNEVEN), []
+    with pytest.raises(ResetNeeded, match="call reset"):
+        _ = env.max_epochs
+    env.reset(seed=0)
+    for _ in range(8):
+        _, info = env.reset()
+        ends = [env.step(WAIT)[2] for _ in range(env.max_epochs)]
+        assert ends == [False] * (env.max_epochs - 1) + [True]
+        assert info["max_epochs"] == env.max_epochs == env.group.config.max_epochs
+        lengths.append(env.max_epochs)
+    assert set(lengths) == {2, 3, 4}
 
 
 def test_every_episode_draws_other_hosts() -> None:
@@ -128,9 +143,11 @@ def test_every_episode_draws_other_hosts() -> None:
 def test_info_tells_what_was_drawn() -> None:
     env = GrowthEnv(SMALL)
     _, info = env.reset(seed=0)
-    assert (info["num_classes"], info["width"]) == (2, 4)
-    assert info["learning_rate"] == env.group.config.learning_rate
-    assert env.group.task.name.startswith("digits classes")
+    assert (info["num_classes"], info["max_epochs"]) == (2, EPOCHS)
+    assert info["width"] == env.group.config.width
+    assert info["price"] == env.group.prices[0]
+    assert SMALL.prices[0] <= info["price"] <= SMALL.prices[1]
+    assert env.group.task.name.startswith("digits, classes ")
 
 
 @pytest.mark.parametrize(

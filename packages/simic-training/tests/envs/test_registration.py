@@ -81,7 +81,7 @@ print(type(env.unwrapped).__name__, env.action_space.n)
 
 
 def test_flat_functions_pass_everything_on() -> None:
-    config = replace(SMALL, host=replace(SMALL.host, max_epochs=1))
+    config = replace(SMALL, family=replace(SMALL.family, max_epochs=(1, 1)))
     shared: dict[str, Any] = {"truncate": True, "mask_in_observation": True, "render_mode": "ansi"}
     env = flat_growth_env(config, **shared)
     assert env.observation_space == FlattenAction(GrowthEnv(mask_in_observation=True)).observation_space

@@ -17,7 +17,7 @@ from gymnasium.wrappers.vector import (
     NormalizeReward,
     RecordEpisodeStatistics,
 )
-from small_envs import EPOCHS, SLOTS, SMALL, WAIT, Array, random_choice
+from small_envs import EPOCHS, SLOTS, SMALL, UNEVEN, WAIT, Array, random_choice
 
 from leyline_types import FactoredActions, head_sizes
 from simic_training.envs.flat_actions import canonical_actions, joint_mask
@@ -48,7 +48,7 @@ def plain_episode(seed: int) -> Iterator[tuple[Array, Array, Array]]:
     rng = np_random(seed)[0]
     zeros = torch.zeros(HOSTS, dtype=torch.long)
     while True:
-        world = GrowthWorld(rent_rate=SMALL.rent_rate)
+        world = GrowthWorld()
         observation = world.reset(draw_groups(SMALL, HOSTS, int(rng.integers(2**63 - 1))))
         reward = torch.zeros(HOSTS)
         for epoch in range(EPOCHS + 1):
@@ -169,6 +169,39 @@ def test_equal_seeds_equal_episodes_and_others_differ() -> None:
         assert not data_equivalence(first, other)
 
 
+@EVERY_MODE
+def test_episodes_may_differ_in_length_from_one_to_the_next(mode: AutoresetMode) -> None:
+    env = GrowthVectorEnv(HOSTS, UNEVEN, autoreset_mode=mode)
+    waits, lengths = np.tile(WAIT, (HOSTS, 1)), []
+    env.reset(seed=0)
+    for _ in range(6):
+        length = env.max_epochs
+        for epoch in range(length):
+            assert env.max_epochs == length
+            _, _, terminated, _, _ = env.step(waits)
+            assert (terminated == (epoch + 1 == length)).all()
+        if mode is AutoresetMode.NEXT_STEP:
+            env.step(waits)
+        elif mode is AutoresetMode.DISABLED:
+            env.reset()
+        lengths.append(length)
+    assert len(set(lengths)) > 1
+
+
+def test_each_host_pays_its_own_price() -> None:
+    env = start(AutoresetMode.DISABLED)
+    _, info = env.reset(seed=0)
+    assert len(set(info["price"])) == HOSTS
+    assert info["price"].tolist() == [price for group in env.groups for price in group.prices]
+    rng = np.random.default_rng(5)
+    sizes, rents = info["size"], np.zeros(HOSTS)
+    for _ in range(EPOCHS):
+        *_, told = env.step(legal_actions(env, rng))
+        rents += told["reward_rent"]
+    assert rents.any()
+    np.testing.assert_allclose(rents, info["price"] * (sizes - told["size"]), atol=1e-5)
+
+
 def two_episodes(wrapped: VectorEnv[Any, Any, Any], env: GrowthVectorEnv) -> Iterator[tuple[Array, Any]]:
     """The sum of rewards and the last info of each of two episodes of legal actions."""
     wrapped.reset(seed=0)
@@ -209,7 +242,7 @@ def test_gymnasium_lists_infos_by_host(mode: AutoresetMode) -> None:
     for total, rows in two_episodes(DictInfoToList(env), env):
         lasts = [row.get("final_info", row) for row in rows]
         assert len(lasts) == len(total)
-        assert all({"reward_rent", "action_mask", "learning_rate"} <= last.keys() for last in lasts)
+        assert all({"reward_rent", "action_mask", "price"} <= last.keys() for last in lasts)
 
 
 def test_gymnasiums_observation_wrapper_works_where_it_may() -> None:

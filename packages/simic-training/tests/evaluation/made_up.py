@@ -1,23 +1,39 @@
 """Small families, few epochs, and outcomes that nobody had to train for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from kasmina_hosts import DigitsFamily, HostConfig
+from kasmina_hosts import HostConfig, HostFamily, Lack
+from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.outcomes import Host, Outcomes
+from simic_training.evaluation.stages import paired_hosts
 from simic_training.growth.config import GrowthConfig
+from simic_training.growth.draws import HostGroup
 
 TINY = GrowthConfig(
-    family=DigitsFamily(class_counts=(2,), widths=(4,), label_noises=(0.0,), learning_rates=(0.1, 0.2)),
-    host=HostConfig(max_epochs=4, interactions=False),
-    rent_rate=0.3,
+    family=HostFamily(
+        lacks=(Lack.NOTHING, Lack.SQUEEZE),
+        widths=(4, 4),
+        class_counts=(2, 2),
+        train_samples=(64, 64),
+        max_epochs=(4, 4),
+    ),
+    host=HostConfig(interactions=False),
 )
-"""Two members: 2 classes at either learning rate."""
+"""Two lacks, two classes, four epochs."""
 
 
-def make_host(seed: int, *, classes: int = 10, cluster: int = 0, kind: str = "10 classes") -> Host:
-    return Host(f"task {cluster}", classes, kind, 4, 0.2, seed, cluster)
+def tiny_groups(count: int, hosts: int, *, lack: Lack = Lack.NOTHING) -> list[HostGroup]:
+    """Held-out groups of so many hosts each, all of one lack."""
+    config = replace(TINY, family=replace(TINY.family, lacks=(lack,)))
+    options = EvaluationOptions(members_per_lack=16, hosts_per_member=hosts)
+    return list(paired_hosts(config, options)[:count])
+
+
+def make_host(seed: int, *, lack: Lack = Lack.NOTHING, member: int = 0, price: float = 0.3) -> Host:
+    return Host(f"task {member}", lack, price, 25, seed, member)
 
 
 def make_outcomes(
@@ -27,9 +43,9 @@ def make_outcomes(
     sizes: Sequence[float] | None = None,
     hosts: Sequence[Host] | None = None,
 ) -> Outcomes:
-    """On as many hosts as there are numbers; each host its own cluster unless `hosts` says otherwise."""
+    """On as many hosts as there are numbers; each host a member of its own unless `hosts` says otherwise."""
     size = torch.tensor([1.5] * len(accuracies) if sizes is None else sizes)
-    default = [make_host(seed, cluster=seed) for seed in range(len(accuracies))]
+    default = [make_host(seed, member=seed) for seed in range(len(accuracies))]
     return Outcomes(
         hosts=tuple(default if hosts is None else hosts),
         test_accuracy=torch.tensor(accuracies),

@@ -1,24 +1,34 @@
 """Tables of controllers beside each other, with numbers worked by hand."""
 
 import pytest
+import torch
 from made_up import make_host, make_outcomes
 
-from simic_training.evaluation.bar import bar_table
-from simic_training.evaluation.comparisons import controllers_table, kinds_table, lead, static_table
-from simic_training.evaluation.family import FamilyOutcomes, family_tables, with_best
-from simic_training.evaluation.outcomes import Outcomes
-from simic_training.evaluation.schedule_tables import by_return, schedules_by_kind_table, schedules_table
+from kasmina_hosts import Lack
+from simic_training.evaluation.comparisons import (
+    CHOSEN,
+    about,
+    by_return,
+    controllers_table,
+    family_tables,
+    lacks_table,
+    lead,
+    schedules_table,
+    static_table,
+)
+from simic_training.evaluation.outcomes import Host, Outcomes, chosen_elsewhere, join_outcomes
 from simic_training.statistics import Estimate
 
 HOSTS = [
-    make_host(1, classes=2, kind="2 classes", cluster=0),
-    make_host(3, classes=2, kind="2 classes", cluster=1),
+    make_host(1, lack=Lack.NORM, member=0, price=0.1),
+    make_host(3, lack=Lack.NORM, member=1, price=0.2),
+    make_host(5, lack=Lack.WIDTH, member=2, price=0.4),
+    make_host(7, lack=Lack.WIDTH, member=3, price=0.8)._replace(epochs=15),
 ]
-HOSTS += [make_host(5, classes=10, cluster=2), make_host(7, classes=10, cluster=3)]
 
 
 def four(accuracies: list[float], returns: list[float], sizes: list[float] | None = None) -> Outcomes:
-    """On two hosts of two classes and two of ten."""
+    """On two hosts of each lack."""
     return make_outcomes(accuracies, returns, sizes=sizes, hosts=HOSTS)
 
 
@@ -34,6 +44,7 @@ SCHEDULES = {
     "dear": four([99.0] * 4, [1.0, 1.0, 8.0, 8.0], [9.0] * 4),
     "cheap": four([91.0, 91.0, 75.0, 75.0], [5.0] * 4),
 }
+STATIC = {"static-seeds": POLICY, "static-wide": four([80.0] * 4, [1.0] * 4, [1.1, 1.1, 1.5, 2.5])}
 
 
 def test_leads_are_paired_host_by_host() -> None:
@@ -43,12 +54,6 @@ def test_leads_are_paired_host_by_host() -> None:
     turned, _ = lead(one, "turned", make_outcomes([8.0, 48.0, 88.0], [0.0, 0.0, 0.0]))
     assert turned.mean == pytest.approx(2.0)
     assert turned.low < -50
-
-
-def test_hard_are_the_tasks_with_the_most_classes() -> None:
-    assert POLICY.most_classes == 10
-    assert POLICY.hard().test_accuracy.tolist() == [70.0, 74.0]
-    assert POLICY.hard().hosts == tuple(HOSTS[2:])
 
 
 def test_rows_by_hand() -> None:
@@ -68,11 +73,16 @@ def test_rows_by_hand() -> None:
     assert table.rows["policy-greedy"][3] == pytest.approx(Estimate(-0.5, -1.0, 0.0))
 
 
-def test_other_hosts_are_refused() -> None:
-    elsewhere = make_outcomes([1.0, 1.0], [1.0, 1.0], hosts=[make_host(1), make_host(9)])
-    here = make_outcomes([1.0, 1.0], [1.0, 1.0], hosts=[make_host(1), make_host(3)])
+@pytest.mark.parametrize(
+    "other",
+    [make_host(9, member=1), make_host(3, member=1, price=0.5), make_host(3, member=2)],
+    ids=["first weights", "price", "task"],
+)
+def test_other_hosts_are_refused(other: Host) -> None:
+    here = make_outcomes([1.0, 1.0], [1.0, 1.0], hosts=[make_host(1), make_host(3, member=1)])
+    elsewhere = here._replace(hosts=(here.hosts[0], other))
     with pytest.raises(
-        ValueError, match=r"none was played on host \('task 0', 0.2, 9\), the policy on .* 3\)"
+        ValueError, match=r"none was played on host \(.*\), the policy on \('task 1', 0.3, 3\)"
     ):
         controllers_table("Title", "", {"policy": here, "none": elsewhere})
     with pytest.raises(ValueError, match="none was played on 2 hosts, the policy on 4"):
@@ -82,11 +92,9 @@ def test_other_hosts_are_refused() -> None:
 def test_hosts_of_a_member_are_resampled_together() -> None:
     values, rivals = [10.0, 10.0, 0.0, 0.0] * 4, [0.0] * 16
     together = [
-        make_host(seed, cluster=seed // 4) for seed in range(16)
+        make_host(seed, member=seed // 4) for seed in range(16)
     ]  # every member has both kinds of hosts
-    same = [
-        make_host(seed, cluster=seed // 2) for seed in range(16)
-    ]  # members are all of one kind or the other
+    same = [make_host(seed, member=seed // 2) for seed in range(16)]  # members are of one kind or the other
     steady, _ = lead(
         make_outcomes(values, rivals, hosts=together), "", make_outcomes(rivals, rivals, hosts=together)
     )
@@ -95,18 +103,35 @@ def test_hosts_of_a_member_are_resampled_together() -> None:
     assert loose.high - loose.low > 6
 
 
-def test_kinds() -> None:
-    table = kinds_table("Kinds", CONTROLLERS, against=("none", "random"))
-    assert [column.name for column in table.columns][2:] == ["over none", "over random"]
-    assert list(table.rows) == ["2 classes", "10 classes"]
-    assert table.rows["2 classes"][:3] == (91.0, 1.0, Estimate(2.0, 2.0, 2.0))
-    assert table.rows["10 classes"][:2] == (72.0, 2.0)
-    assert table.rows["10 classes"][2] == Estimate(8.0, 6.0, 10.0)
+def test_by_lack() -> None:
+    table = lacks_table("By lack", {"policy": POLICY, "none": OTHERS["none"], "random": OTHERS["random"]})
+    assert [column.name for column in table.columns][3:] == ["over none", "over random", "hosts", "prices"]
+    assert list(table.rows["norm"]) == [
+        Estimate(91.0, 90.0, 92.0),
+        1.0,
+        Estimate(4.0, 4.0, 4.0),
+        Estimate(0.0, 0.0, 0.0),
+        Estimate(1.0, 1.0, 1.0),
+        2,
+        "0.1 to 0.2",
+    ]
+    assert list(table.rows) == ["norm", "width"]
+    assert table.rows["width"][1:4] == (2.0, Estimate(6.0, 6.0, 6.0), Estimate(1.0, 1.0, 1.0))
+    assert table.rows["width"][-1] == "0.4 to 0.8"
+
+
+def test_hosts_of_lacks_may_stand_in_any_order() -> None:
+    """Pairs are of one host, although those of a lack are put together."""
+    mixed = [HOSTS[2], HOSTS[0], HOSTS[3], HOSTS[1]]
+    policy = make_outcomes([0.0] * 4, [6.0, 6.0, 4.0, 8.0], hosts=mixed)
+    none = make_outcomes([0.0] * 4, [5.0, 3.0, 3.0, 5.0], hosts=mixed)
+    rows = lacks_table("By lack", {"policy": policy, "none": none}).rows
+    assert list(rows) == ["width", "norm"]
+    assert [cells[3] for cells in rows.values()] == [Estimate(1.0, 1.0, 1.0), Estimate(3.0, 3.0, 3.0)]
 
 
 def test_static_networks_and_their_size() -> None:
-    static = {"policy": POLICY, "static-wide": four([80.0] * 4, [1.0] * 4, [1.1, 1.1, 1.5, 2.5])}
-    rows = static_table("Static", static).rows
+    rows = static_table("Static", {"policy": POLICY, **STATIC}).rows
     assert rows["policy"][1:] == (600.0, 1.0, None)
     assert rows["static-wide"][1] == pytest.approx(400 * 6.2 / 4)
     assert rows["static-wide"][2] == pytest.approx((1.1 + 1.1 + 1 + 1) / 4)
@@ -115,92 +140,49 @@ def test_static_networks_and_their_size() -> None:
 def test_schedules_come_best_first() -> None:
     assert by_return(SCHEDULES) == ["cheap", "dear"] == list(schedules_table(SCHEDULES).rows)
     rows = schedules_table(SCHEDULES, POLICY).rows
-    assert rows["dear"][2:5] == (9.0, 8.0, 99.0)
-    assert rows["dear"][5] == pytest.approx(Estimate(0.5, -2.0, 3.0))
-    assert len(schedules_table(SCHEDULES).columns) == 5
+    assert rows["dear"][2] == 9.0
+    assert rows["dear"][3] == pytest.approx(Estimate(0.5, -2.0, 3.0))
+    assert len(schedules_table(SCHEDULES).columns) == 3
 
 
-def test_what_telling_kinds_apart_could_be_worth() -> None:
-    table = schedules_by_kind_table(SCHEDULES, POLICY)
-    assert [column.name for column in table.columns] == [
-        "best schedule",
-        "leads cheap by",
-        "policy leads cheap by",
-    ]
-    assert table.rows == {
-        "2 classes": ("cheap", None, Estimate(-1.0, -1.0, -1.0)),
-        "10 classes": ("dear", Estimate(3.0, 3.0, 3.0), Estimate(1.0, 1.0, 1.0)),
-        "all kinds": ("the best of each", Estimate(1.5, 0.0, 3.0), Estimate(0.0, -1.0, 1.0)),
-    }
-
-
-def test_hosts_of_kinds_may_stand_in_any_order() -> None:
-    """Pairs are of one host, although those of a kind are put together."""
-    mixed = [HOSTS[2], HOSTS[0], HOSTS[3], HOSTS[1]]
-    schedules = {
-        "dear": make_outcomes([0.0] * 4, [8.0, 1.0, 6.0, 3.0], hosts=mixed),
-        "cheap": make_outcomes([0.0] * 4, [5.0, 5.0, 3.0, 7.0], hosts=mixed),
-    }
-    policy = make_outcomes([0.0] * 4, [6.0, 6.0, 4.0, 8.0], hosts=mixed)
-    rows = schedules_by_kind_table(schedules, policy).rows
-    assert list(rows) == ["10 classes", "2 classes", "all kinds"]
-    assert rows["all kinds"][1:] == (Estimate(1.5, 0.0, 3.0), Estimate(1.0, 1.0, 1.0))
-
-
-def test_the_best_schedules_for_these_hosts_join_the_table() -> None:
-    assert list(with_best(OTHERS, SCHEDULES))[-2:] == [
-        "schedule of best return, cheap",
-        "schedule of best accuracy, dear",
-    ]
-    assert with_best(OTHERS, {}) == OTHERS
-
-
-def test_the_bar() -> None:
-    rows = dict(bar_table(CONTROLLERS, SCHEDULES).rows)
-    for name in ("policy", "policy-greedy"):
-        points, least, _ = rows.pop(f"{name}: points over none, the whole family")
-        family = CONTROLLERS[name].test_accuracy - CONTROLLERS["none"].test_accuracy
-        assert isinstance(points, Estimate)
-        assert points.mean == pytest.approx(float(family.mean()))
-        assert least == 5.0
-    assert rows == {
-        "policy: points over random, hard tasks": (Estimate(3.0, 2.0, 4.0), 4.0, "no"),
-        "policy: points over none, hard tasks": (Estimate(8.0, 6.0, 10.0), 5.0, "surely"),
-        "policy: return over cheap, the best of 2 schedules": (Estimate(0.0, -1.0, 1.0), 0.0, "yes"),
-        "policy-greedy: points over random, hard tasks": (Estimate(4.0, 3.0, 5.0), 4.0, "yes"),
-        "policy-greedy: points over none, hard tasks": (Estimate(9.0, 7.0, 11.0), 5.0, "surely"),
-        "policy-greedy: return over cheap, the best of 2 schedules": (Estimate(0.5, -1.0, 2.0), 0.0, "yes"),
-    }
-    assert len(bar_table(CONTROLLERS, {}).rows) == 6
+def test_a_schedule_is_chosen_on_the_other_members() -> None:
+    hosts = [make_host(seed, member=seed // 2) for seed in range(6)]
+    one = make_outcomes([1.0] * 6, [9.0, 9.0, 1.0, 1.0, 1.0, 1.0], hosts=hosts)
+    two = make_outcomes([2.0] * 6, [0.0, 0.0, 2.0, 2.0, 3.0, 3.0], hosts=hosts)
+    # Elsewhere than on member 0 the second is better, elsewhere than on 1 and on 2 the first.
+    chosen = chosen_elsewhere([one, two])
+    assert chosen.test_accuracy.tolist() == [2.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+    assert chosen.episode_return.tolist() == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_tables_of_the_family() -> None:
-    static = dict.fromkeys(("static-seeds", "static-wide"), POLICY)
-    titles = [table.title for table in family_tables(FamilyOutcomes(CONTROLLERS, SCHEDULES, static))]
-    assert titles == [
-        "What was asked for",
-        "Equal training epochs, the whole family (4 hosts)",
-        "Equal training epochs, hard tasks: 10 classes (2 hosts)",
-        "Equal training epochs, by kind of task",
+    tables = list(family_tables(CONTROLLERS, SCHEDULES, STATIC))
+    assert [table.title for table in tables] == [
+        "Held-out hosts (4 hosts)",
+        "By lack",
         "Equal final parameters (4 hosts)",
-        "Equal final parameters, hard tasks: 10 classes (2 hosts)",
         "Fixed schedules (4 hosts)",
-        "Fixed schedules, by kind of task",
     ]
+    assert list(tables[0].rows) == [*CONTROLLERS, CHOSEN]
+    assert list(tables[2].rows) == ["policy", "static-seeds", "static-wide"]
+    chosen = tables[0].rows[CHOSEN][2]
+    assert isinstance(chosen, Estimate)
+    # Elsewhere than on a host of lack norm "dear" is better (17 of three hosts to 15), else "cheap".
+    assert chosen.mean == pytest.approx((1 + 1 + 5 + 5) / 4)
+    titles = [table.title for table in family_tables(CONTROLLERS, {}, STATIC)]
+    assert titles == ["Held-out hosts (4 hosts)", "By lack", "Equal final parameters (4 hosts)"]
+    assert CHOSEN not in next(family_tables(CONTROLLERS, {}, STATIC)).rows
 
 
-def test_hard_hosts_choose_their_own_best_schedule() -> None:
-    tables = list(family_tables(FamilyOutcomes(CONTROLLERS, SCHEDULES, {})))
-    assert "schedule of best return, dear" in tables[2].rows
-    none = tables[2].rows["none"][3]
-    assert none == Estimate(8.0, 6.0, 10.0)
+def test_every_table_names_the_prices_of_its_hosts() -> None:
+    told = "4 hosts of 4 members of the family; prices 0.1 to 0.8, median 0.3; episodes of 15 to 25 epochs."
+    assert about(HOSTS) == told
+    assert all(told in table.note for table in family_tables(CONTROLLERS, SCHEDULES, STATIC))
+    assert about(HOSTS[:2]).endswith("episodes of 25 epochs.")
 
 
-def test_a_family_of_one_kind_has_fewer_tables() -> None:
-    alike = {name: make_outcomes([1.0, 2.0], [1.0, 2.0]) for name in CONTROLLERS}
-    titles = [table.title for table in family_tables(FamilyOutcomes(alike, {}, {}))]
-    assert titles == [
-        "What was asked for",
-        "Equal training epochs, the whole family (2 hosts)",
-        "Equal final parameters (2 hosts)",
-    ]
+def test_joined_outcomes_stand_one_after_the_other() -> None:
+    joined = join_outcomes([POLICY.of_lack(Lack.WIDTH), POLICY.of_lack(Lack.NORM)])
+    assert joined.hosts == (*HOSTS[2:], *HOSTS[:2])
+    assert torch.equal(joined.test_accuracy, torch.tensor([70.0, 74.0, 90.0, 92.0]))
+    assert torch.equal(joined.size, torch.tensor([1.5, 2.5, 1.0, 1.0]))

@@ -9,19 +9,18 @@ import pytest
 import torch
 from made_up import TINY
 
-from kasmina_hosts import HostConfig
 from leyline_types import BlueprintAction, LegalityRules
 from simic_training.engines.local import LocalEngine
 from simic_training.engines.unit import Done
-from simic_training.evaluation.comparisons import POLICY
+from simic_training.evaluation.comparisons import CHOSEN, POLICY
 from simic_training.evaluation.controllers import RANDOM
-from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.play import play
 from simic_training.evaluation.results import Evaluation, evaluation_from_json, evaluation_to_json
 from simic_training.evaluation.run import evaluate_run, weights_in
-from simic_training.evaluation.stages import controllers_of, stages_of
+from simic_training.evaluation.stages import controllers_of, paired_hosts, parts_of, stages_of
 from simic_training.evaluation.sweep import sweep
+from simic_training.evaluation.units import units_of
 from simic_training.growth.draws import slots_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.rollout import actions_seed
@@ -40,7 +39,8 @@ from tamiyo_policies import (
 pytestmark = pytest.mark.slow
 
 FEW = LegalityRules(enabled_blueprints=(BlueprintAction.NORM, BlueprintAction.CONV_LIGHT))
-ENV = replace(TINY, host=HostConfig(max_epochs=3, interactions=False), rules=FEW)
+ENV = replace(TINY, family=replace(TINY.family, max_epochs=(2, 3)), rules=FEW)
+"""Episodes of two lengths."""
 CONFIG = TrainConfig(episodes=60, groups=4, hidden_dim=16, env=ENV)
 
 
@@ -62,7 +62,7 @@ def heard() -> list[tuple[Done, float]]:
     return []
 
 
-OPTIONS = EvaluationOptions(hosts_per_member=8, schedules="first", transfer=True, budget=3)
+OPTIONS = EvaluationOptions(schedules="first", transfer=True)
 
 
 @pytest.fixture(scope="module")
@@ -74,39 +74,48 @@ def evaluation(checkpoint: Path, heard: list[tuple[Done, float]]) -> Evaluation:
 
 def test_all_tables_are_there(evaluation: Evaluation) -> None:
     assert [table.title for table in evaluation.tables] == [
-        "What was asked for",
-        "Equal training epochs, the whole family (16 hosts)",
+        "Held-out hosts (16 hosts)",
+        "By lack",
         "Equal final parameters (16 hosts)",
         "Fixed schedules (16 hosts)",
-        "Unseen length: 2 epochs (16 hosts)",
+        "Unseen length: 1 epochs (16 hosts)",
         "Unseen length: 5 epochs (16 hosts)",
-        "Unseen tasks and hosts (64 hosts)",
-        "Unseen data: breast cancer (16 hosts)",
-        "Unseen data: photographs (16 hosts)",
-        "Equal total budget (16 hosts)",
-        "When the policy's training is paid back",
     ]
     first = {"norm xall @0", "norm x1 @0", "conv_light xall @0", "conv_light x1 @0"}
     assert set(evaluation.table("Fixed").rows) == first
-    rivals = ["policy", "policy-greedy", "none", "random", "heuristic", "plateau"]
-    assert list(evaluation.table("Equal training").rows)[:6] == rivals
-    assert list(evaluation.table("Unseen data: photographs").rows) == rivals
+    rivals = ["policy", "policy-greedy", "none", "random", "heuristic"]
+    assert list(evaluation.table("Held-out hosts").rows) == [*rivals, CHOSEN]
+    assert list(evaluation.table("Unseen length: 5").rows) == rivals
+    assert list(evaluation.table("By lack").rows) == ["nothing", "squeeze"]
+
+
+def test_every_table_names_prices_and_lengths(evaluation: Evaluation) -> None:
+    family = [row for row in evaluation.hosts if row[:2] == ("family", "policy")]
+    least, greatest = (f"{end(row.price for row in family):.2g}" for end in (min, max))
+    for table in evaluation.tables[:4]:
+        assert f"prices {least} to {greatest}, median" in table.note
+        assert "episodes of 2 to 3 epochs" in table.note
+    assert "episodes of 5 epochs" in evaluation.table("Unseen length: 5").note
 
 
 def test_every_controller_met_the_same_hosts(evaluation: Evaluation) -> None:
     family = [row for row in evaluation.hosts if row.setting == "family"]
     by_controller = {
-        name: [(row.task, row.learning_rate, row.host_seed) for row in family if row.controller == name]
+        name: [
+            (row.task, row.lack, row.price, row.epochs, row.host_seed)
+            for row in family
+            if row.controller == name
+        ]
         for name in dict.fromkeys(row.controller for row in family)
     }
-    assert len(by_controller) == 6 + 4 + 2 + 2  # rivals, schedules, static networks, attempts
+    assert len(by_controller) == 5 + 4 + 2  # rivals, schedules, static networks
     assert len({tuple(hosts) for hosts in by_controller.values()}) == 1
     assert len(set(by_controller["policy"])) == 16
 
 
 def test_tables_say_what_the_rows_say(evaluation: Evaluation) -> None:
     rows = [row for row in evaluation.hosts if (row.setting, row.controller) == ("family", "random")]
-    accuracy, size, episode_return, *_ = evaluation.table("Equal training epochs").rows["random"]
+    accuracy, size, episode_return, *_ = evaluation.table("Held-out hosts").rows["random"]
     assert isinstance(accuracy, Estimate)
     assert isinstance(episode_return, Estimate)
     assert accuracy.mean == pytest.approx(sum(row.test_accuracy for row in rows) / 16, abs=1e-3)
@@ -114,14 +123,21 @@ def test_tables_say_what_the_rows_say(evaluation: Evaluation) -> None:
     assert episode_return.mean == pytest.approx(sum(row.episode_return for row in rows) / 16, abs=1e-3)
 
 
-def test_the_policy_is_charged_for_its_training(evaluation: Evaluation) -> None:
+def test_returns_are_paid_at_each_hosts_own_price(evaluation: Evaluation) -> None:
+    """What a host gained over its untrained self is the same however dear growing it was."""
+    none = {row.host_seed: row for row in evaluation.hosts if row[:2] == ("family", "none")}
+    grown = [row for row in evaluation.hosts if row[:2] == ("family", "norm xall @0")]
+    assert all(row.size == 1 for row in none.values())
+    assert all(row.size > 1 for row in grown)
+    assert len({row.price for row in grown}) == 16
+    for row in grown:
+        paid = none[row.host_seed].episode_return - row.episode_return
+        gained = (row.val_accuracy - none[row.host_seed].val_accuracy) / 10
+        assert paid + gained == pytest.approx(row.price * (row.size - 1), abs=1e-3)
+
+
+def test_how_long_the_policy_was_trained_is_noted(evaluation: Evaluation) -> None:
     assert evaluation.settings["trained_episodes"] == 64  # 60, rounded up to whole batches of 32
-    assert evaluation.table("Equal total budget").rows["policy"][:2] == (64 * 3, 3)
-    # 64 episodes for 16 networks: 4 attempts more on each, one more than the cap of 3.
-    assert (
-        "k = 5; the curve was cut off before that (random at 3, schedules at 4)"
-        in evaluation.table("Equal total budget").note
-    )
 
 
 def test_sizes_of_static_networks_are_told(evaluation: Evaluation) -> None:
@@ -147,7 +163,7 @@ def test_the_policy_sees_what_it_was_trained_to_see(
     assert normalizer is not None
     returns: dict[bool, list[float]] = {True: [], False: []}
     for given in (normalizer, None):
-        for number, group in enumerate(paired_hosts(ENV, 8, 0)):
+        for number, group in enumerate(paired_hosts(ENV, OPTIONS)):
             controller = PolicyController(
                 policy,
                 deterministic=name == "policy-greedy",
@@ -155,7 +171,7 @@ def test_the_policy_sees_what_it_was_trained_to_see(
                 rules=FEW,
                 normalizer=given,
             )
-            played = play(controller, [group], rent_rate=ENV.rent_rate, rules=FEW)
+            played = play(controller, [group], rules=FEW)
             returns[given is not None] += played.episodes.episode_return.tolist()
     found = [row.episode_return for row in evaluation.hosts if row[:2] == ("family", name)]
     assert found == pytest.approx(returns[True], abs=1e-3)
@@ -171,22 +187,27 @@ def test_episodes_of_the_policy(evaluation: Evaluation) -> None:
 def test_progress_names_what_is_played(evaluation: Evaluation, heard: list[tuple[Done, float]]) -> None:
     assert list(dict.fromkeys(done.unit.partition(", ")[0] for done, _ in heard)) == [
         "family",
-        "Unseen length: 2 epochs",
+        "Unseen length: 1 epochs",
         "Unseen length: 5 epochs",
-        "Unseen tasks and hosts",
-        "Unseen data: breast cancer",
-        "Unseen data: photographs",
-        "random attempts",
     ]
-    assert [done.unit for done, _ in heard[:3]] == [
-        "family, group 1, part 1",
-        "family, group 1, part 2",
-        "family, group 2, part 1",
-    ]
+    assert [done.unit for done, _ in heard[:2]] == ["family, group 1", "family, group 2"]
     parts = [part for _, part in heard]
     assert parts == sorted(parts)
-    assert parts[0] == pytest.approx(4 * (parts[1] - parts[0]))  # eight controllers, then two
     assert parts[-1] == 1
+
+
+def test_controllers_whose_hosts_are_more_than_a_population_come_in_parts(checkpoint: Path) -> None:
+    options = EvaluationOptions(members_per_lack=2, hosts_per_member=16)
+    units = units_of(weights_in(checkpoint), ENV, options)
+    assert [unit.name for unit in units[:4]] == [
+        "family, group 1, part 1",
+        "family, group 1, part 2",
+        "family, group 1, part 3",
+        "family, group 2, part 1",
+    ]
+    (family,) = stages_of(ENV, options)
+    names = list(controllers_of(family, ENV, options, weights_in(checkpoint), 0))
+    assert parts_of(names, family.groups[0]) == [names[:4], names[4:8], names[8:]]
 
 
 def test_the_same_evaluation_on_two_workers(evaluation: Evaluation, checkpoint: Path) -> None:
@@ -197,53 +218,46 @@ def test_the_same_evaluation_on_two_workers(evaluation: Evaluation, checkpoint: 
 def test_groups_are_sampled_apart(checkpoint: Path) -> None:
     """Equal draws in every group would make its hosts no proofs of their own."""
     weights = weights_in(checkpoint)
-    options = replace(OPTIONS, hosts_per_member=8)
-    family, *_, attempts = stages_of(ENV, options)
+    family, *_ = stages_of(ENV, OPTIONS)
     twins = family._replace(groups=(family.groups[0],) * 2)
-    for stage, names in ((twins, (POLICY, RANDOM)), (attempts, ("random attempt 2", "random attempt 3"))):
-        for name in names:
-            acted = []
-            for group in range(2):
-                controller = controllers_of(stage, ENV, options, weights, group)[name]
-                episodes = play(controller, twins.groups[:1], rent_rate=0.3, rules=FEW).episodes
-                acted.append(torch.stack(list(episodes.actions)))
-            assert not torch.equal(*acted)
-    chosen = controllers_of(attempts, ENV, replace(options, budget=6), weights, 0)
-    assert list(chosen) == [f"random attempt {number}" for number in range(2, 7)]
+    for name in (POLICY, RANDOM):
+        acted = []
+        for group in range(2):
+            controller = controllers_of(twins, ENV, OPTIONS, weights, group)[name]
+            episodes = play(controller, twins.groups[:1], rules=FEW).episodes
+            acted.append(torch.stack(list(episodes.actions)))
+        assert not torch.equal(*acted)
 
 
 def test_less_can_be_asked_for(checkpoint: Path) -> None:
-    options = EvaluationOptions(hosts_per_member=8, schedules="none")
+    options = EvaluationOptions(schedules="none")
     evaluation = evaluate_run(CONFIG, checkpoint, options, trained_episodes=7)
     assert [table.title for table in evaluation.tables] == [
-        "What was asked for",
-        "Equal training epochs, the whole family (16 hosts)",
+        "Held-out hosts (16 hosts)",
+        "By lack",
         "Equal final parameters (16 hosts)",
     ]
     assert evaluation.settings["trained_episodes"] == 7
-    assert "plateau" in evaluation.table("Equal training").rows
+    assert CHOSEN not in evaluation.table("Held-out hosts").rows
 
 
 def test_trouble_comes_before_any_playing(checkpoint: Path, tmp_path: Path) -> None:
     heard: list[str] = []
     for options, problem in (
-        (EvaluationOptions(hosts_per_member=2), ValueError),
-        (
-            EvaluationOptions(hosts_per_member=8, transfer=True, data=(tmp_path / "none.npz",)),
-            FileNotFoundError,
-        ),
+        (EvaluationOptions(hosts_per_member=1), ValueError),
+        (EvaluationOptions(transfer=True, data=(tmp_path / "none.npz",)), FileNotFoundError),
     ):
         with pytest.raises(problem):
             evaluate_run(CONFIG, checkpoint, options, on_progress=lambda done, part: heard.append(done.unit))
     with pytest.raises(CheckpointError):
-        evaluate_run(CONFIG, tmp_path / "none.safetensors", EvaluationOptions(hosts_per_member=8))
+        evaluate_run(CONFIG, tmp_path / "none.safetensors")
     assert heard == []
 
 
 def test_sweep() -> None:
     heard: list[float] = []
-    table = sweep(ENV, hosts_per_member=8, on_progress=lambda done, part: heard.append(part))
-    assert set(table.rows) >= {"none", "random", "heuristic", "plateau", "norm xall @0", "conv_light x1 @1"}
+    table = sweep(ENV, on_progress=lambda done, part: heard.append(part))
+    assert set(table.rows) >= {"none", "random", "heuristic", "norm xall @0", "conv_light x1 @1"}
     returns = [cells[0].mean for cells in table.rows.values() if isinstance(cells[0], Estimate)]
     assert len(returns) == len(table.rows)
     assert returns == sorted(returns, reverse=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import TINY
+from made_up import tiny_groups
 from torch import Tensor
 
 from leyline_types import (
@@ -20,7 +20,6 @@ from leyline_types import (
     SlotConfig,
     TempoAction,
 )
-from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.play import play
 from simic_training.evaluation.schedules import Schedule, ScheduleController
 from simic_training.growth.world import GrowthWorld
@@ -33,8 +32,7 @@ WAIT, GERMINATE, ADVANCE = LifecycleOp.WAIT, LifecycleOp.GERMINATE, LifecycleOp.
 @pytest.fixture(scope="module")
 def fresh() -> Observation[Tensor]:
     """Two hosts before any training."""
-    world = GrowthWorld(rent_rate=0.3)
-    return world.reset([paired_hosts(TINY, 8, 0)[0]._replace(host_seeds=(1, 3))])
+    return GrowthWorld().reset(tiny_groups(1, 2))
 
 
 def seen(
@@ -113,14 +111,6 @@ def test_start_epoch(fresh: Observation[Tensor], epoch: int, op: LifecycleOp) ->
     assert act(schedule, seen(fresh, [EMPTY] * 3, signals={"epoch": epoch})) == (op, 0)
 
 
-@pytest.mark.parametrize(("plateau", "op"), [(0, WAIT), (2, WAIT), (3, GERMINATE), (4, GERMINATE)])
-def test_plateau_rule(fresh: Observation[Tensor], plateau: int, op: LifecycleOp) -> None:
-    schedule = Schedule(blueprint=NORM, plateau_epochs=3)
-    assert act(schedule, seen(fresh, [EMPTY] * 3, signals={"plateau_epochs": plateau})) == (op, 0)
-    rising = seen(fresh, [YOUNG, EMPTY, EMPTY], signals={"plateau_epochs": 0})
-    assert act(schedule, rising) == (ADVANCE, 0)  # what is planted goes on
-
-
 @pytest.mark.parametrize(("alpha", "op"), [(0.5, WAIT), (0.999, WAIT), (1.0, ADVANCE)])
 def test_a_blending_seed_advances_when_alpha_has_arrived(
     fresh: Observation[Tensor], alpha: float, op: LifecycleOp
@@ -165,9 +155,8 @@ def test_every_head_of_a_germination(fresh: Observation[Tensor]) -> None:
 
 
 def test_an_episode_of_a_schedule() -> None:
-    group = paired_hosts(TINY, 8, 0)[0]._replace(host_seeds=(1, 3))
     controller = ScheduleController(Schedule(blueprint=NORM, start_epoch=1, slots=2), SLOTS)
-    episodes = play(controller, [group], rent_rate=0.3, rules=LegalityRules()).episodes
+    episodes = play(controller, tiny_groups(1, 2), rules=LegalityRules()).episodes
     assert episodes.actions.op.tolist() == [[WAIT, GERMINATE, GERMINATE, ADVANCE]] * 2
     assert episodes.actions.slot.tolist() == [[0, 0, 1, 0]] * 2
     assert episodes.took_effect.all()
@@ -176,14 +165,13 @@ def test_an_episode_of_a_schedule() -> None:
 
 def test_names() -> None:
     assert Schedule(blueprint=BlueprintAction.CONV_LIGHT, start_epoch=2).name == "conv_light xall @2"
-    assert Schedule(blueprint=NORM, plateau_epochs=3, slots=1).name == "norm x1 @0 plateau 3"
+    assert Schedule(blueprint=NORM, slots=1).name == "norm x1 @0"
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("start_epoch", -1, "`start_epoch` must be at least 0, not -1"),
-        ("plateau_epochs", -2, "`plateau_epochs` must be at least 0, not -2"),
         ("slots", 0, "`slots` must be at least 1, not 0"),
     ],
 )

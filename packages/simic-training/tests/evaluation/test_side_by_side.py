@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import TINY
+from made_up import tiny_groups
 from torch import Tensor
 
+from kasmina_hosts import Lack
 from leyline_types import (
     BlueprintAction,
     Controller,
@@ -18,7 +19,6 @@ from leyline_types import (
     SlotColumns,
     SlotConfig,
 )
-from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.play import Played, play
 from simic_training.evaluation.schedules import Schedule, ScheduleController
 from simic_training.evaluation.side_by_side import SideBySide, play_all, rows_of_copies
@@ -41,9 +41,9 @@ Controllers = Mapping[str, Controller[Tensor, Any]]
 
 @pytest.fixture(scope="module")
 def groups() -> tuple[HostGroup, ...]:
-    """Groups of 3 and of 1 hosts."""
-    first, second = paired_hosts(TINY, 8, 0)
-    return first._replace(host_seeds=first.host_seeds[:3]), second._replace(host_seeds=second.host_seeds[:1])
+    """Groups of 3 and of 1 hosts, each of its own price."""
+    (first,), (second,) = tiny_groups(1, 3), tiny_groups(1, 1, lack=Lack.SQUEEZE)
+    return first, second
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,13 @@ def controllers(policy: PolicyBundle) -> Controllers:
 
 @pytest.fixture(scope="module")
 def together(controllers: Controllers, groups: tuple[HostGroup, ...]) -> dict[str, Played]:
-    return play_all(controllers, groups, rent_rate=0.3, rules=RULES)
+    return play_all(controllers, groups, rules=RULES)
 
 
 def assert_same(one: Played, other: Played) -> None:
     mine, theirs = one.episodes, other.episodes
     assert mine.groups == theirs.groups
-    for name in ("stage", "blueprint", "took_effect", "total_params", "host_params"):
+    for name in ("stage", "blueprint", "took_effect", "total_params", "host_params", "price"):
         assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
     assert all(torch.equal(a, b) for a, b in zip(mine.actions, theirs.actions, strict=True))
     assert mine.grown == theirs.grown
@@ -86,13 +86,13 @@ def assert_same(one: Played, other: Played) -> None:
 def test_the_same_as_alone(
     together: dict[str, Played], controllers: Controllers, groups: tuple[HostGroup, ...], name: str
 ) -> None:
-    assert_same(together[name], play(controllers[name], groups, rent_rate=0.3, rules=RULES))
+    assert_same(together[name], play(controllers[name], groups, rules=RULES))
 
 
 def test_order_does_not_matter(
     together: dict[str, Played], controllers: Controllers, groups: tuple[HostGroup, ...]
 ) -> None:
-    backwards = play_all(dict(reversed(list(controllers.items()))), groups, rent_rate=0.3, rules=RULES)
+    backwards = play_all(dict(reversed(list(controllers.items()))), groups, rules=RULES)
     for name, played in backwards.items():
         assert_same(played, together[name])
 
@@ -105,7 +105,10 @@ def test_sampled_and_greedy_differ(together: dict[str, Played]) -> None:
 def test_return_is_accuracy_gained_minus_rent(together: dict[str, Played]) -> None:
     episodes = together["random"].episodes
     gained = episodes.val_accuracy[:, -1] - episodes.val_accuracy[:, 0]
-    torch.testing.assert_close(episodes.episode_return, gained / 10 - 0.3 * (episodes.size - 1))
+    prices = torch.tensor([price for group in episodes.groups for price in group.prices])
+    assert len(prices.unique()) == 4
+    torch.testing.assert_close(episodes.episode_return, gained / 10 - prices * (episodes.size - 1))
+    assert (episodes.size > 1).any()
     assert (together["none"].episodes.size == 1).all()
 
 
@@ -172,4 +175,4 @@ def _blank_slots(rows: int = 6) -> SlotColumns[Tensor]:
 
 def test_no_groups() -> None:
     with pytest.raises(ValueError, match="at least one group"):
-        play_all({"none": WaitController()}, [], rent_rate=0.3, rules=RULES)
+        play_all({"none": WaitController()}, [], rules=RULES)

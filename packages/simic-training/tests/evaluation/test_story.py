@@ -1,10 +1,9 @@
 """An episode in words."""
 
 import pytest
-from made_up import TINY
+from made_up import tiny_groups
 
 from leyline_types import BlueprintAction, LegalityRules, SlotConfig
-from simic_training.evaluation.hosts import paired_hosts
 from simic_training.evaluation.play import play
 from simic_training.evaluation.schedules import Schedule, ScheduleController
 from simic_training.evaluation.story import final_slots, growth_events
@@ -15,9 +14,8 @@ SLOTS = SlotConfig.default()
 
 @pytest.fixture(scope="module")
 def episodes() -> Episodes:
-    group = paired_hosts(TINY, 8, 0)[0]._replace(host_seeds=(1, 3))
     schedule = Schedule(blueprint=BlueprintAction.CONV_LIGHT, start_epoch=1, slots=1)
-    return play(ScheduleController(schedule, SLOTS), [group], rent_rate=0.3, rules=LegalityRules()).episodes
+    return play(ScheduleController(schedule, SLOTS), tiny_groups(1, 2), rules=LegalityRules()).episodes
 
 
 def test_events(episodes: Episodes) -> None:

@@ -1,6 +1,7 @@
 """Tables and evaluations as plain data, there and back."""
 
 import json
+from pathlib import Path
 
 import pytest
 from made_up import make_outcomes
@@ -28,7 +29,9 @@ TABLE = Table(
 EVALUATION = Evaluation(
     settings={"trained_episodes": 8},
     tables=(TABLE,),
-    hosts=(HostRow("family", "policy", "digits", 4, 0.2, 2**62 + 1, 80.1234, 81.0, 1.5, 4.25),),
+    hosts=(
+        HostRow("family", "policy", "digits", "norm", 0.2, 25, 2**62 + 1, 80.1234, 81.0, 600.0, 1.5, 4.25),
+    ),
     episodes=({"episode": 0, "actions": [{"op": "GERMINATE"}]},),
 )
 
@@ -76,7 +79,7 @@ def test_tables_are_found_by_their_title() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 0}, "not an evaluation of format 1: its format is 0"),
+        ({"format": 0}, "not an evaluation of format 2: its format is 0"),
         ({"tables": None}, "not an evaluation: TypeError"),
         ({"hosts": {"columns": ["controller"], "rows": []}}, r"hosts have the columns \['controller'\]"),
         ({"hosts": {"columns": list(HostRow._fields), "rows": [[1]]}}, "not an evaluation: TypeError"),
@@ -91,7 +94,9 @@ def test_what_is_no_evaluation_is_refused(change: dict[str, object], message: st
 
 def test_a_row_for_every_host() -> None:
     rows = list(host_rows("family", "none", make_outcomes([70.123456, 80.0], [1.0, 2.0])))
-    assert rows[0] == HostRow("family", "none", "task 0", 4, 0.2, 0, 70.1235, 71.1235, 1.5, 1.0)
+    assert rows[0] == HostRow(
+        "family", "none", "task 0", "nothing", 0.3, 25, 0, 70.1235, 71.1235, 600.0, 1.5, 1.0
+    )
     assert [row.host_seed for row in rows] == [0, 1]
 
 
@@ -99,10 +104,14 @@ def test_a_row_for_every_host() -> None:
     ("options", "message"),
     [
         ({"hosts_per_member": 0}, "`hosts_per_member` must be from 1 to 10000, not 0"),
-        ({"budget": -1}, "`budget` must be at least 0, not -1"),
+        ({"members_per_lack": 1}, "`members_per_lack` must be from 2 to 10000, not 1"),
         ({"seed": -1}, "`seed` must be at least 0, not -1"),
         ({"schedules": "some"}, "`schedules` must be one of none, first, all, not 'some'"),
-        ({"data": ("x.npz",), "transfer": False}, "`data` is played with `transfer` only"),
+        ({"data": (Path("x.npz"),), "transfer": False}, "`data` is played with `transfer` only"),
+        (
+            {"data": (Path("a/x.npz"), Path("b/x.npz")), "transfer": True},
+            "`data` must be files of different names, which tables bear, not x, x",
+        ),
     ],
 )
 def test_bad_options_are_named(options: dict[str, object], message: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kasmina_hosts import Lack
 from leyline_types import (
     HEAD_NAMES,
     BlueprintAction,
@@ -80,11 +81,13 @@ def metrics_line(
     returns = np.array([episode["return"] for episode in episodes])
     margin = 1.96 * returns.std() / len(returns) ** 0.5
     took = 3.1 + 0.5 * learnt + abs(rng.normal(0, 0.2))
-    steps = config.batch * config.env.host.max_epochs
+    steps = config.batch * config.epochs_of(update)
     return {
         "update": update + 1,
         "episodes": (update + 1) * config.batch,
-        "env_steps": (update + 1) * steps,
+        "env_steps": config.steps_until(update + 1),
+        "max_epochs": config.epochs_of(update),
+        "price": float(np.mean([episode["price"] for episode in episodes])),
         "return": {
             "mean": float(returns.mean()),
             "low": float(returns.mean() - margin),
@@ -97,7 +100,7 @@ def metrics_line(
         "took_effect": float(min(1.0, 0.7 + 0.25 * learnt + rng.normal(0, 0.01))),
         "rollbacks": {"hosts": 0, "of": config.batch, "times": 0},
         "staleness": 0,
-        "actions": _counts(config, episodes),
+        "actions": _counts(episodes, config.epochs_of(update)),
         "head_entropy": {
             head: None
             if head == "alpha_curve" and update < config.updates / 2
@@ -126,7 +129,7 @@ def metrics_line(
     }
 
 
-def _counts(config: TrainConfig, episodes: Sequence[dict[str, Any]]) -> dict[str, list[int]]:
+def _counts(episodes: Sequence[dict[str, Any]], epochs: int) -> dict[str, list[int]]:
     slots = SlotConfig.default()
     counts = {head: [0] * size for head, size in zip(HEAD_NAMES, head_sizes(slots), strict=True)}
     for episode in episodes:
@@ -137,7 +140,7 @@ def _counts(config: TrainConfig, episodes: Sequence[dict[str, Any]]) -> dict[str
                 name = action["text"].split("blueprint=")[1].split()[0]
                 counts["blueprint"][BlueprintAction[name]] += 1
     acted = sum(counts["op"])
-    counts["op"][LifecycleOp.WAIT] = len(episodes) * config.env.host.max_epochs - acted
+    counts["op"][LifecycleOp.WAIT] = len(episodes) * epochs - acted
     return counts
 
 
@@ -145,14 +148,15 @@ def _episodes(
     config: TrainConfig, update: int, rng: np.random.Generator, task: str | None
 ) -> Iterator[dict[str, Any]]:
     slots = SlotConfig.default()
-    epochs = config.env.host.max_epochs
+    epochs = config.epochs_of(update)
+    least, greatest = config.env.prices
     progress = config.progress(update)
     for group in range(config.groups):
         classes = (2, 5, 10, 5)[(update + group) % 4]
-        noise = float(rng.choice([0.0, 0.5]))
+        noise = float(rng.choice([0.0, 0.4]))
         digits = ",".join(map(str, sorted(rng.permutation(10)[:classes].tolist())))
         name = f"digits classes {digits}" + (f" noise {noise}" if noise else "")
-        width, rate = int(rng.choice([4, 6])), float(rng.choice([0.1, 0.2]))
+        width, lack = int(rng.integers(4, 9)), str(rng.choice(["nothing", "squeeze", "width"]))
         for host in range(config.env.group_size):
             acted: list[Acted] = []
             held: dict[str, Stages] = {}
@@ -169,13 +173,16 @@ def _episodes(
                 for epoch in range(epochs + 1)
             ]
             size = 1 + kept * (1.1 - 0.5 * progress)
-            gained, rent = (curve[-1] - curve[0]) / 10, -config.env.rent_rate * (size - 1)
+            price = float(least * (greatest / least) ** rng.random())
+            gained, rent = (curve[-1] - curve[0]) / 10, -price * (size - 1)
             yield {
                 "episode": update * config.batch + group * config.env.group_size + host,
                 "update": update + 1,
                 "task": task or name,
+                "lack": Lack(lack).value,
                 "width": width,
-                "learning_rate": rate,
+                "max_epochs": epochs,
+                "price": price,
                 "host_seed": 2 * int(rng.integers(2**40)),
                 "return": gained + rent,
                 "return_accuracy": gained,
@@ -265,9 +272,9 @@ def made_up_tables() -> list[Table]:
         "none",
         "random",
         "heuristic",
-        "plateau",
-        "static",
-        "static-from-start",
+        "schedule chosen on other hosts",
+        "static-seeds",
+        "static-wide",
     ]
     names += [
         f"{blueprint.blueprint_id} x{slots} @{start}"
@@ -286,8 +293,8 @@ def made_up_tables() -> list[Table]:
         )
     return [
         Table(
-            title="Equal training epochs (48 hosts)",
-            note="Every controller grows the same 48 hosts for 25 epochs; test split, 95 % intervals over hosts.",
+            title="Held-out hosts (40 hosts)",
+            note="All grow the same 40 hosts, prices 0.08 to 1.2; test split, 95 % intervals over members.",
             columns=(
                 Column(name="test accuracy %"),
                 Column(name="size", decimals=2),

@@ -1,7 +1,7 @@
 """The page as a whole: what stands on it for which runs, that it is well-formed, escaped and self-contained."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from made_up_run import add_updates, made_up_tables, make_run, write_evaluation
 
+from kasmina_hosts import HostConfig
 from simic_training.evaluation.tables import Column, Table
 from simic_training.growth.config import GrowthConfig
 from simic_training.report.page import write_report
@@ -122,7 +123,7 @@ def test_numbers_of_the_run_come_first(page: str) -> None:
     assert "95 % interval" in tiles["Against the best rival"][1]
     speed = re.fullmatch(r"of training; (\d+) host epochs a second", tiles["Time"][1])
     assert speed is not None
-    steps = 64 * CONFIG.env.host.max_epochs
+    steps = CONFIG.steps_until(CONFIG.updates)
     assert float(tiles["Time"][0].removesuffix(" s")) == pytest.approx(steps / float(speed[1]), rel=0.02)
     assert (
         float(tiles["Time"][0].removesuffix(" s")) < CONFIG.updates * 4.2
@@ -140,6 +141,29 @@ def test_equal_runs_give_equal_pages_however_they_were_interrupted(tmp_path: Pat
     add_updates(run, CONFIG, range(3, 8))
     write_evaluation(run, made_up_tables())
     assert page_of(run) == page
+
+
+def test_every_episode_shows_its_price_and_what_its_host_lacks(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", SMALL)
+    shown = parse(page_of(run)).findall(".//section[@id='episodes']//figure")
+    episodes = {line["episode"]: line for line in run.read_lines(EPISODES)}
+    assert len(shown) == len(episodes) == 4
+    for figure in shown:
+        told = words(figure.find("figcaption") or figure)
+        number = re.match(r"Episode (\d)", told)
+        assert number is not None
+        line = episodes[int(number[1])]
+        assert f"; lacks {line['lack']}, width {line['width']}, price {line['price']:.2g}" in told
+    assert len({line["price"] for line in episodes.values()}) == 4
+
+
+def test_what_is_drawn_for_a_run_stands_on_top(tmp_path: Path, page: str) -> None:
+    told = "episodes of 15 to 40 epochs, prices of 0.08 to 1.25 for doubling a host's parameters"
+    assert told in words(parse(page))
+    family, prices = replace(CONFIG.env.family, max_epochs=(25, 25)), (0.3, 0.3)
+    fixed = replace(CONFIG, env=replace(CONFIG.env, family=family, prices=prices))
+    told = "episodes of 25 epochs, prices of 0.3 for doubling a host's parameters"
+    assert told in words(parse(page_of(make_run(tmp_path / "run", fixed, updates=0))))
 
 
 def test_run_without_evaluation_says_how_to_get_one(tmp_path: Path) -> None:
@@ -267,7 +291,8 @@ def test_real_run_has_a_page_and_the_fields_of_made_up_ones(tmp_path: Path, tiny
     made_up = make_run(tmp_path / "made-up", tiny_config)
     assert real.keys() == made_up.read_lines(METRICS)[0].keys()
     ours, theirs = (each.read_lines(EPISODES)[0] for each in (made_up, run))
-    assert ours.keys() == theirs.keys()
+    unusual = {field.name for field in fields(HostConfig)} - {"width", "max_epochs"}  # told where no default
+    assert ours.keys() == theirs.keys() - unusual
     assert real["actions"].keys() == made_up.read_lines(METRICS)[0]["actions"].keys()
 
 

@@ -24,8 +24,9 @@ def make_episode(
         episode=number,
         update=1,
         task="digits",
+        lack="nothing",
         width=4,
-        learning_rate=0.1,
+        price=0.3,
         episode_return=episode_return,
         return_accuracy=5.5,
         return_rent=-0.5,
@@ -104,9 +105,16 @@ def test_map_counts_only_germinations_that_took_effect() -> None:
     done = Action(3, "GERMINATE r0c0", LifecycleOp.GERMINATE, "r0c0", took_effect=True)
     refused = Action(4, "GERMINATE r0c0", LifecycleOp.GERMINATE, "r0c0", took_effect=False)
     episodes = [make_episode(actions=[done, refused]), make_episode(1)]
-    drawing = germination_map(episodes, 10, title="Where and when")
+    drawing = germination_map(episodes, title="Where and when")
     assert "r0c0, epoch 3: 50.0 % of episodes" in drawing
     assert drawing.count('class="heat"') == 1
+
+
+def test_map_is_as_long_as_the_longest_episode() -> None:
+    """Lengths are drawn; a germination late in a long episode must not fall off the map."""
+    late = Action(30, "GERMINATE r0c0", LifecycleOp.GERMINATE, "r0c0", took_effect=True)
+    drawing = germination_map([make_episode(), make_episode(1, actions=[late], epochs=30)], title="Map")
+    assert "r0c0, epoch 30: 50.0 % of episodes" in drawing
 
 
 def test_best_worst_and_evenly_spaced_episodes_are_chosen_once() -> None:

@@ -22,7 +22,10 @@ from simic_training.runs.state import state_files
 from simic_training.runs.training import train
 
 SMALL = replace(
-    TINY, groups=1, hidden_dim=8, env=replace(TINY.env, host=replace(TINY.env.host, max_epochs=1))
+    TINY,
+    groups=1,
+    hidden_dim=8,
+    env=replace(TINY.env, family=replace(TINY.env.family, max_epochs=(1, 1))),
 )
 SHORT = replace(SMALL, episodes=UPDATES * SMALL.batch)
 

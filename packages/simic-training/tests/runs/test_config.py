@@ -1,12 +1,15 @@
 """Settings of runs: what is refused, and what follows from them."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
+from kasmina_hosts import HostFamily
 from leyline_types import LifecycleOp
 from simic_training.growth.config import GrowthConfig
 from simic_training.runs.config import TrainConfig
+from simic_training.runs.units import hosts_of, units_of
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,21 @@ def test_pruning_opens_at_its_time() -> None:
     config = TrainConfig(episodes=40, groups=1, env=GrowthConfig(group_size=4), prune_from=0.6)
     assert [config.held_back(update) for update in range(10)] == [(LifecycleOp.PRUNE,)] * 6 + [()] * 4
     assert TrainConfig(prune_from=0.0).held_back(0) == ()
+
+
+def test_all_episodes_of_an_update_have_one_length() -> None:
+    family = HostFamily(max_epochs=(5, 9))
+    config = TrainConfig(episodes=3200, groups=2, env=GrowthConfig(group_size=2, family=family))
+    lengths = [config.epochs_of(update) for update in range(60)]
+    assert set(lengths) == {5, 6, 7, 8, 9}
+    assert lengths == [config.epochs_of(update) for update in range(60)]
+    assert lengths != [replace(config, seed=1).epochs_of(update) for update in range(60)]
+    for update in range(4):
+        groups = [group for unit in units_of(config, update) for group in hosts_of(*unit.arguments)]
+        assert [group.config.max_epochs for group in groups] == [lengths[update]] * 2
+    assert [config.steps_until(update) for update in range(4)] == [
+        4 * sum(lengths[:each]) for each in range(4)
+    ]
 
 
 def test_every_rollout_of_every_run_has_a_seed_of_its_own() -> None:

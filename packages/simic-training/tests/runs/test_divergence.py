@@ -17,11 +17,11 @@ from simic_training.runs.interrupts import InterruptGuard
 from simic_training.runs.state import state_files
 from simic_training.runs.training import train
 
-EXPLODING = replace(TINY, env=replace(TINY.env, family=replace(TINY.env.family, learning_rates=(1e30,))))
+EXPLODING = replace(TINY, env=replace(TINY.env, host=replace(TINY.env.host, learning_rate=1e30)))
 SAID = (
     "in each of the updates 1, 2, 3 at least half of the hosts diverged; in the last, 4 of 4 hosts diverged and "
-    "were rolled back (8 times) under learning rates 1e+30: a new run needs lower "
-    "`env.family.learning_rates`. Nothing is lost"
+    "were rolled back (8 times) under learning rate 1e+30: a new run needs a lower "
+    "`env.host.learning_rate`. Nothing is lost"
 )
 
 
@@ -78,7 +78,7 @@ def test_three_updates_in_a_row_of_at_least_half(hosts: Sequence[int], ends: boo
     for each in records[before:-1]:
         watch.look(each)
     if ends:
-        with pytest.raises(DivergedRunError, match=r"under learning rates 0\.1, 0\.2: a new run"):
+        with pytest.raises(DivergedRunError, match=r"under learning rate 0\.01: a new run"):
             watch.look(records[-1])
     else:
         watch.look(records[-1])

@@ -1,5 +1,6 @@
 """Run folders: never overwritten, refused by name when they are none, files whole or not there."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -91,7 +92,7 @@ def test_of_two_who_make_a_folder_at_once_the_second_is_refused(
     "damage",
     [
         lambda text: text[: len(text) // 2],
-        lambda text: text.replace('"rent_rate"', '"rent"'),
+        lambda text: text.replace('"prices"', '"rents"'),
         lambda text: text.replace('"episodes": 8', '"episodes": -6'),
         lambda text: text.replace('"ppo"', '"pop"'),
         lambda text: "[]",
@@ -107,6 +108,38 @@ def test_damaged_settings_are_refused(
     assert config.read_text() != text
     with pytest.raises(RunFolderError, match=r"config\.json cannot be read as the settings of a run"):
         run.read_config()
+
+
+def of_version_one(content: dict[str, Any]) -> None:
+    """The settings of the environment as version 1 wrote them."""
+    del content["env"]["prices"]
+    content["env"]["rent_rate"] = 0.3
+
+
+def with_the_family_of_version_one(content: dict[str, Any]) -> None:
+    content["env"]["family"] = {
+        "class_counts": [2, 5, 10],
+        "widths": [4, 6],
+        "label_noises": [0.0, 0.5],
+        "learning_rates": [0.1, 0.2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("older", "unknown"),
+    [(of_version_one, "env.rent_rate"), (with_the_family_of_version_one, "env.family.label_noises")],
+)
+def test_a_run_of_version_one_is_refused_in_one_line(
+    tmp_path: Path, tiny_config: TrainConfig, older: Callable[[dict[str, Any]], None], unknown: str
+) -> None:
+    run = RunFolder.create(tmp_path / "run", tiny_config)
+    path = run.path / "config.json"
+    content = json.loads(path.read_text())
+    older(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunStorageError, match=f"settings of a run: unknown key `{unknown}`") as raised:
+        run.read_config()
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("line", ['{"update": 1', "[1]", "3", '{"update": 1}\n\n{"update": 2}'])

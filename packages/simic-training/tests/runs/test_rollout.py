@@ -76,7 +76,7 @@ def test_held_back_ops_are_never_taken(policy: PolicyBundle, tiny_env: GrowthCon
 
 
 def test_hold_back_leaves_the_given_masks_alone(tiny_env: GrowthConfig) -> None:
-    world = GrowthWorld(rent_rate=0.3)
+    world = GrowthWorld()
     masks = action_masks(world.reset(draw_groups(tiny_env, 2, 0)), world.slot_config)
     before = masks.op.clone()
     changed = hold_back(masks, [LifecycleOp.GERMINATE])

@@ -1,6 +1,7 @@
 """Settings come back from plain data as they were, and whatever is wrong with them is said by name, value and place."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kasmina_hosts import DigitsFamily, HostConfig
+from kasmina_hosts import LACKS, HostConfig, HostFamily, Lack, OptimizerKind
 from leyline_types import BlueprintAction, LegalityRules, Topology
 from simic_training.growth.config import GrowthConfig
 from simic_training.ppo.config import PPOConfig, Ratio
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.presets import DEFAULT_PRESET, PRESETS, preset
-from simic_training.runs.setting_names import every_setting, every_table, nearest_setting
+from simic_training.runs.setting_names import argument_meanings, every_setting, every_table, nearest_setting
 from simic_training.runs.settings import ConfigError, config_from_mapping, config_to_mapping
 from simic_training.runs.sources import combine, from_flags, from_preset, from_toml, to_text
 
@@ -28,6 +29,11 @@ def some(choices: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(choices, min_size=1, max_size=4).map(tuple)
 
 
+def pairs(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Least and greatest."""
+    return st.lists(numbers, min_size=2, max_size=2).map(sorted).map(tuple)
+
+
 RULES = st.builds(
     LegalityRules,
     enabled_slots=st.none() | some(st.sampled_from(["r0c0", "r0c2", "r11c3"])),
@@ -39,19 +45,21 @@ RULES = st.builds(
 ENVS = st.builds(
     GrowthConfig,
     group_size=st.integers(2, 99),
-    rent_rate=st.floats(0, 1e9),
+    prices=pairs(st.floats(1e-9, 1e9)),
     family=st.builds(
-        DigitsFamily,
-        class_counts=some(st.integers(2, 10)),
-        widths=some(counts),
-        label_noises=some(fractions),
-        learning_rates=some(positive),
+        HostFamily,
+        lacks=st.permutations([lack for lack in Lack if lack in LACKS[Topology.CNN]]).flatmap(
+            lambda lacks: st.integers(1, len(lacks)).map(lambda count: tuple(lacks[:count]))
+        ),
+        class_counts=pairs(st.integers(2, 10)),
+        widths=pairs(st.integers(4, 10**6)),
+        max_label_noise=fractions,
+        max_epochs=pairs(counts),
     ),
     host=st.builds(
         HostConfig,
-        topology=st.sampled_from(Topology),
-        max_epochs=counts,
         learning_rate=positive,
+        optimizer=st.sampled_from(OptimizerKind),
         co_adapt=st.booleans(),
     ),
     rules=RULES,
@@ -98,10 +106,38 @@ def test_every_field_is_a_setting_with_a_meaning() -> None:
     assert every_table() == ("env", "env.family", "env.host", "env.rules", "ppo")
 
 
+@dataclass
+class Told:
+    """Settings that a docstring tells of in every way.
+
+    Args:
+        width, height: of the image. depth: of both,
+            if any. Note: it is deep.
+        colour: what it says.
+
+    Raises:
+        size: no setting.
+    """
+
+    width: int = 1
+    height: int = 1
+    depth: int = 1
+    colour: str = ""
+
+
+def test_meanings_are_read_off_docstrings() -> None:
+    assert argument_meanings(Told) == {
+        "width": "of the image.",
+        "height": "of the image.",
+        "depth": "of both, if any. Note: it is deep.",
+        "colour": "what it says.",
+    }
+
+
 def test_a_missing_setting_is_no_default_where_all_are_due() -> None:
     content = config_to_mapping(TrainConfig())
-    del content["env"]["host"]["max_epochs"]
-    with pytest.raises(ConfigError, match=r"`env\.host\.max_epochs` is missing"):
+    del content["env"]["family"]["max_epochs"]
+    with pytest.raises(ConfigError, match=r"`env\.family\.max_epochs` is missing"):
         config_from_mapping(content, complete=True)
     del content["env"]
     with pytest.raises(ConfigError, match="`env` is missing"):
@@ -121,11 +157,36 @@ def test_a_missing_setting_is_no_default_where_all_are_due() -> None:
         ({"policy": 3}, "`policy` must be text, not 3"),
         ({"env": 3}, "`env` must be a table, not 3"),
         ([], r"`the settings` must be a table, not \[\]"),
-        ({"env": {"family": {"widths": 4}}}, r"`env\.family\.widths` must be a list, each an integer, not 4"),
+        (
+            {"env": {"family": {"widths": 4}}},
+            r"`env\.family\.widths` must be a list of 2, each an integer, not 4",
+        ),
         (
             {"env": {"family": {"widths": "46"}}},
-            r"`env\.family\.widths` must be a list, each an integer, not '46'",
+            r"`env\.family\.widths` must be a list of 2, each an integer, not '46'",
         ),
+        (
+            {"env": {"family": {"widths": [4]}}},
+            r"`env\.family\.widths` must be a list of 2, each an integer, not \[4\]",
+        ),
+        (
+            {"env": {"prices": [0.1, 0.3, 1]}},
+            r"`env\.prices` must be a list of 2, each a number, not \[0.1, 0.3, 1\]",
+        ),
+        ({"env": {"prices": 0.3}}, r"`env\.prices` must be a list of 2, each a number, not 0.3"),
+        (
+            {"env": {"family": {"lacks": ["nothing", "width", "norms"]}}},
+            r"`env\.family\.lacks\[2\]` must be one of nothing, kernels, squeeze, norm, attention, width, not 'norms'",
+        ),
+        (
+            {"env": {"family": {"lacks": ["attention"]}}},
+            r"`env\.family\.lacks` must hold some of nothing, kernels, squeeze, norm, width, ",
+        ),
+        (
+            {"env": {"host": {"max_epochs": 9}}},
+            r"`env\.host\.max_epochs` is drawn from `env\.family\.max_epochs`, which is what to set, and not to 9",
+        ),
+        ({"env": {"host": {"width": 5}}}, r"`env\.host\.width` is drawn from `env\.family\.widths`"),
         (
             {"env": {"family": {"widths": [4, 4.5]}}},
             r"`env\.family\.widths\[1\]` must be an integer, not 4.5",
@@ -145,7 +206,10 @@ def test_a_missing_setting_is_no_default_where_all_are_due() -> None:
         ({"env": {"host": {"topology": "rnn"}}}, "topology` must be one of cnn, transformer, not 'rnn'"),
         ({"ppo": {"clip": 10**400}}, "`ppo.clip` must be a number below 1.8e308, not 1000"),
         ({"ppo": {"clip": float("nan")}}, r"`ppo\.clip` must be above 0 and at most 1e\+30, not nan"),
-        ({"env": {"rent_rate": float("inf")}}, r"`env\.rent_rate` must be at least 0 and finite, not inf"),
+        ({"env": {"prices": [0, 1]}}, r"`env\.prices` must be above 0 .*, the least first, not \(0.0, 1.0\)"),
+        ({"env": {"prices": [0.1, float("inf")]}}, r"`env\.prices` must be above 0 .* not \(0.1, inf\)"),
+        ({"env": {"rent_rate": 0.3}}, r"unknown key `env\.rent_rate`; the nearest is `env\."),
+        ({"env": {"family": {"label_noises": [0]}}}, r"unknown key `env\.family\.label_noises`"),
         ({"env": {"replicas": 3}}, r"`env\.replicas` \(3\) must divide `env\.group_size` \(8\)"),
         ({"groups": 1, "env": {"group_size": 1}}, "must be at least 2"),
         ({"learning_rate": 1}, "unknown key `learning_rate`; the nearest is `ppo.learning_rate`"),
@@ -155,7 +219,7 @@ def test_a_missing_setting_is_no_default_where_all_are_due() -> None:
         ),
         ({"epsiodes": 1}, "unknown key `epsiodes`; the nearest is `episodes`"),
         ({"pop": {}}, "unknown key `pop`; the nearest is `ppo`"),
-        ({"env": {"hots": {"max_epochs": 3}}}, r"unknown key `env\.hots`; the nearest is `env\.host`"),
+        ({"env": {"hots": {"width": 3}}}, r"unknown key `env\.hots`; the nearest is `env\.host`"),
     ],
 )
 def test_wrong_settings_are_refused(content: Any, message: str) -> None:
@@ -164,14 +228,17 @@ def test_wrong_settings_are_refused(content: Any, message: str) -> None:
 
 
 def test_integers_stand_for_numbers() -> None:
-    config = config_from_mapping({"prune_from": 1, "env": {"family": {"label_noises": [0, 1]}}})
+    config = config_from_mapping({"prune_from": 1, "env": {"prices": [1, 2]}})
     assert type(config.prune_from) is float
-    assert all(type(noise) is float for noise in config.env.family.label_noises)
+    assert config.env.prices == (1.0, 2.0)
+    assert all(type(price) is float for price in config.env.prices)
 
 
 def test_names_of_enumerations_have_no_case() -> None:
     config = config_from_mapping({"env": {"rules": {"enabled_blueprints": ["NORM", "conv_light"]}}})
     assert config.env.rules.enabled_blueprints == (BlueprintAction.NORM, BlueprintAction.CONV_LIGHT)
+    config = config_from_mapping({"env": {"family": {"lacks": ["Nothing", "KERNELS"]}}})
+    assert config.env.family.lacks == (Lack.NOTHING, Lack.KERNELS)
 
 
 TOML = """\
@@ -180,9 +247,10 @@ policy = "mlp"
 
 [env]
 group_size = 4
-host.max_epochs = 7
+prices = [0.1, 1.0]
 
 [env.family]
+lacks = ["nothing", "kernels"]
 class_counts = [
     2,
     5,
@@ -197,10 +265,11 @@ def test_file_wins_over_preset_and_flags_over_both(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text(TOML)
     config = combine(
-        [from_preset("quick"), from_toml(path), from_flags({"seed": "4", "env.host.width": "5"})]
+        [from_preset("quick"), from_toml(path), from_flags({"seed": "4", "env.family.widths": "5,6"})]
     )
     assert (config.seed, config.policy, config.env.group_size, config.ppo.ratio) == (4, "mlp", 4, Ratio.JOINT)
-    assert (config.env.host.max_epochs, config.env.host.width) == (7, 5)
+    assert (config.env.prices, config.env.family.widths) == ((0.1, 1.0), (5, 6))
+    assert config.env.family.lacks == (Lack.NOTHING, Lack.KERNELS)
     assert config.env.family.class_counts == (2, 5)
     assert config.episodes == preset("quick").episodes
 
@@ -211,15 +280,21 @@ def test_file_wins_over_preset_and_flags_over_both(tmp_path: Path) -> None:
         ("seed = 3", "seed = 3.5", "line 1: `seed` must be an integer, not 3.5"),
         ("seed = 3", "sed = 3", "line 1: unknown key `sed`; the nearest is `seed`"),
         (
-            "host.max_epochs = 7",
-            "host.max_epochs = 0",
-            r"line 6: `env\.host\.max_epochs` must be at least 1, not 0",
+            "prices = [0.1, 1.0]",
+            "prices = [0.1, 0.0]",
+            r"line 6: `env\.prices` must be above 0 .*, the least first, not \(0.1, 0.0\)",
         ),
-        ("    5,", '    "5",', r"line 12: `env\.family\.class_counts\[1\]` must be an integer, not '5'"),
-        ("    5,", "    11,", r"line 12: `env\.family\.class_counts` must be from 2 to 10, not 11"),
-        ('ratio = "joint"', "ratio = true", r"line 15: `ppo\.ratio` must be one of head, joint, not True"),
-        ("[ppo]", "[pop]", "line 14: unknown key `pop`; the nearest is `ppo`"),
-        ("[ppo]", "[ppo", "is not valid TOML: .*line 14"),
+        (
+            "prices = [0.1, 1.0]",
+            "host.max_epochs = 7",
+            r"line 6: `env\.host\.max_epochs` is drawn from `env\.family\.max_epochs`",
+        ),
+        ("    5,", '    "5",', r"line 13: `env\.family\.class_counts\[1\]` must be an integer, not '5'"),
+        ("    5,", "    1,", r"line 13: `env\.family\.class_counts` must be from 2 .* not \(2, 1\)"),
+        ('"kernels"', '"kernel"', r"line 9: `env\.family\.lacks\[1\]` must be one of nothing, "),
+        ('ratio = "joint"', "ratio = true", r"line 16: `ppo\.ratio` must be one of head, joint, not True"),
+        ("[ppo]", "[pop]", "line 15: unknown key `pop`; the nearest is `ppo`"),
+        ("[ppo]", "[ppo", "is not valid TOML: .*line 15"),
         ("group_size = 4", "group_size = 4\ngroup_size = 5", "is not valid TOML: .*line 6"),
     ],
 )
@@ -260,17 +335,27 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         (
             "env.family.widths",
             "4,,6",
+            r"--env\.family\.widths: `env\.family\.widths` must be a list of 2, each an integer, not \[4, '', 6\]",
+        ),
+        (
+            "env.family.widths",
+            "4,",
             r"--env\.family\.widths: `env\.family\.widths\[1\]` must be an integer, not ''",
         ),
         (
             "env.family.widths",
             "[4, 6",
-            r"--env\.family\.widths: .* must be a list, each an integer, not '\[4, 6'",
+            r"--env\.family\.widths: .* must be a list of 2, each an integer, not '\[4, 6'",
         ),
         (
             "env.family.widths",
             "",
-            r"--env\.family\.widths: `env\.family\.widths` must hold at least one value",
+            r"--env\.family\.widths: `env\.family\.widths` must be a list of 2, each an integer, not \[\]",
+        ),
+        (
+            "env.family.lacks",
+            "",
+            r"--env\.family\.lacks: `env\.family\.lacks` must hold at least one",
         ),
         (
             "env.rules.enabled_slots",
@@ -289,6 +374,12 @@ def test_lists_as_flags(text: str) -> None:
     config = combine([from_flags({"env.family.widths": text, "env.rules.enabled_slots": "none"})])
     assert config.env.family.widths == (4, 6)
     assert config.env.rules.enabled_slots is None
+
+
+def test_pairs_and_names_as_flags() -> None:
+    config = combine([from_flags({"env.prices": "0.1,1", "env.family.lacks": "nothing, kernels"})])
+    assert config.env.prices == (0.1, 1.0)
+    assert config.env.family.lacks == (Lack.NOTHING, Lack.KERNELS)
 
 
 def test_the_last_that_set_it_is_to_blame(tmp_path: Path) -> None:
@@ -324,7 +415,9 @@ def test_presets() -> None:
     [
         ("learning-rate", "ppo.learning_rate"),
         ("widths", "env.family.widths"),
-        ("max_epochs", "env.host.max_epochs"),
+        ("family.max_epochs", "env.family.max_epochs"),
+        ("price", "env.prices"),
+        ("lack", "env.family.lacks"),
         ("ppo.entropy", "ppo.entropy_end"),
         ("hidden", "hidden_dim"),
         ("enabled_slot", "env.rules.enabled_slots"),

@@ -55,7 +55,9 @@ def test_metrics_describe_the_rollouts(run: RunFolder, first_rollouts: list[Roll
     assert row["size"] == pytest.approx(float(torch.cat([episodes.size for episodes in played]).mean()))
     ops = torch.cat([episodes.actions.op.flatten() for episodes in played])
     assert row["actions"]["op"] == torch.bincount(ops, minlength=len(LifecycleOp)).tolist()
-    assert sum(row["actions"]["op"]) == TINY.batch * TINY.env.host.max_epochs
+    assert sum(row["actions"]["op"]) == TINY.batch * row["max_epochs"] == TINY.batch * 2
+    prices = torch.cat([episodes.price for episodes in played])
+    assert row["price"] == pytest.approx(float(prices.mean()))
     assert set(row["actions"]) == set(row["head_entropy"]) == set(HEAD_NAMES)
     assert row["held_back"] == ["PRUNE"]
     assert set(row["seconds"]) == {"host", "features", "masks", "policy", "update"}
@@ -81,6 +83,23 @@ def test_metrics_count_up(run: RunFolder) -> None:
     )
 
 
+def test_updates_may_differ_in_the_length_of_their_episodes(tmp_path: Path) -> None:
+    family = replace(TINY.env.family, max_epochs=(1, 3))
+    config = replace(TINY, episodes=24, env=replace(TINY.env, family=family))
+    lengths = [config.epochs_of(update) for update in range(config.updates)]
+    assert len(set(lengths)) > 1
+    run = RunFolder.create(tmp_path / "run", config)
+    with InterruptGuard() as guard:
+        train(config, run, guard, on_progress=lambda progress: None)
+    rows = run.read_lines(METRICS)
+    assert [row["max_epochs"] for row in rows] == lengths
+    steps = [config.batch * length for length in lengths]
+    assert [row["env_steps"] for row in rows] == [sum(steps[: done + 1]) for done in range(len(steps))]
+    assert [sum(row["actions"]["op"]) for row in rows] == steps
+    for row in run.read_lines(EPISODES):
+        assert len(row["val_accuracy"]) == row["max_epochs"] + 1 == lengths[row["update"] - 1] + 1
+
+
 def test_episodes_are_written_one_by_one(run: RunFolder, first_rollouts: list[Rollout]) -> None:
     rows = run.read_lines(EPISODES)
     assert [row["episode"] for row in rows] == list(range(TINY.updates * TINY.batch))
@@ -89,6 +108,9 @@ def test_episodes_are_written_one_by_one(run: RunFolder, first_rollouts: list[Ro
     for host, row in enumerate(rows[2:4]):
         assert row["return"] == pytest.approx(float(episodes.episode_return[host]))
         assert row["host_seed"] == episodes.groups[0].host_seeds[host]
+        assert row["price"] == episodes.groups[0].prices[host] == pytest.approx(float(episodes.price[host]))
+        assert row["lack"] == episodes.groups[0].lack
+        assert row["return_rent"] == pytest.approx(row["price"] * (1 - row["size"]), abs=1e-4)
         assert row["val_accuracy"] == pytest.approx(episodes.val_accuracy[host].tolist(), abs=0.006)
         acted = [
             (epoch + 1, LifecycleOp(op).name)
@@ -98,7 +120,7 @@ def test_episodes_are_written_one_by_one(run: RunFolder, first_rollouts: list[Ro
         assert [(action["epoch"], action["op"]) for action in row["actions"]] == acted
         for index, spans in enumerate(row["slots"].values()):
             stages = [span["stage"] for span in spans for _ in range(span["from"], span["to"] + 1)]
-            assert len(stages) == TINY.env.host.max_epochs + 1
+            assert len(stages) == row["max_epochs"] + 1 == 3
             assert len(set(stages)) == len(set(episodes.stage[host, :, index].tolist()))
 
 

@@ -14,7 +14,7 @@ import torch
 from run_settings import TINY
 from run_traces import lasting
 
-from kasmina_hosts import DigitsTask, GrownSeed
+from kasmina_hosts import GrownSeed, Task
 from leyline_types import AlphaAlgorithm, BlueprintAction
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
@@ -67,8 +67,9 @@ def assert_same(one: Any, other: Any) -> None:
     elif isinstance(one, tuple):
         for mine, theirs in zip(one, other, strict=True):
             assert_same(mine, theirs)
-    elif isinstance(one, DigitsTask):
-        assert one.name == other.name
+    elif isinstance(one, Task):
+        for part in ("name", "num_classes", "train", "validation", "test"):
+            assert_same(getattr(one, part), getattr(other, part))
     else:
         assert one == other
 
@@ -85,6 +86,8 @@ def test_parts_are_the_group_cut_up() -> None:
     whole, parts = rolled(), [rolled(part, 2) for part in range(2)]
     seeds = [group.host_seeds for part in parts for group in part.episodes.groups]
     assert seeds[0] + seeds[1] == whole.episodes.groups[0].host_seeds
+    assert torch.equal(torch.cat([part.episodes.price for part in parts]), whole.episodes.price)
+    assert len(whole.episodes.price.unique()) == 2  # two replicas of each
     for part, place in zip(parts, (slice(0, 2), slice(2, 4)), strict=True):
         assert torch.equal(part.episodes.val_accuracy[:, 0], whole.episodes.val_accuracy[place, 0])
     assert not torch.equal(parts[0].episodes.actions.op, parts[1].episodes.actions.op)

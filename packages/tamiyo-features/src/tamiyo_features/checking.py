@@ -14,6 +14,7 @@ from leyline_types import (
     SeedStateReport,
     SeedTelemetry,
     SlotConfig,
+    SlotDiagnostics,
     TaskConfig,
     Topology,
     TrainingMetrics,
@@ -23,12 +24,14 @@ from tamiyo_features.errors import (
     MisplacedReportError,
     MissingSlotError,
     ObservationError,
+    RepeatedSlotError,
     UnknownBlueprintError,
     UnknownSlotError,
     WrongTypeError,
 )
 from tamiyo_features.rules import NUMBER, PERCENT, Rule
 from tamiyo_features.sources import (
+    DIAGNOSTIC_SOURCES,
     SIGNAL_SOURCES,
     SLOT_SOURCES,
     TELEMETRY_SOURCES,
@@ -48,6 +51,7 @@ def find_problems(
     for env, (environment, reports) in enumerate(zip(environments, slot_reports, strict=True)):
         where = f"environment {env}"
         problems += _check_environment(where, environment)
+        problems += _check_diagnostics(where, environment.signals, slot_config)
         problems += _check_slots(where, reports, slot_config)
     return problems
 
@@ -85,6 +89,33 @@ def _check_history(where: str, history: object, rule: Rule) -> Iterator[Observat
     newest = newest_points(history)
     for index, point in enumerate(newest):
         yield from _found(rule.find_problem(f"{where}[{index - len(newest)}]", point))
+
+
+def _check_diagnostics(where: str, signals: object, slot_config: SlotConfig) -> Iterator[ObservationError]:
+    if not isinstance(signals, TrainingSignals):
+        return  # which has been said
+    found: object = signals.slot_diagnostics
+    if not isinstance(found, (tuple, list)):
+        yield WrongTypeError(
+            f"{where}: signals.slot_diagnostics is {found!r}, it must be a tuple of SlotDiagnostics"
+        )
+        return
+    seen: list[str] = []
+    for index, diagnostics in enumerate(found):
+        at = f"{where}: signals.slot_diagnostics[{index}]"
+        if not isinstance(diagnostics, SlotDiagnostics):
+            yield WrongTypeError(f"{at} is {diagnostics!r}, it must be a SlotDiagnostics")
+            continue
+        slot_id = diagnostics.slot_id
+        if slot_id not in slot_config.slot_ids:
+            yield UnknownSlotError(f"{at}: slot {slot_id!r} is unknown; slots are {', '.join(slot_config)}")
+            continue
+        if slot_id in seen:
+            yield RepeatedSlotError(
+                f"{where}, slot {slot_id}: signals.slot_diagnostics holds the slot more than once"
+            )
+        seen.append(slot_id)
+        yield from _check_values(f"{where}, slot {slot_id}: diagnostics.", diagnostics, DIAGNOSTIC_SOURCES)
 
 
 def _check_slots(where: str, reports: object, slot_config: SlotConfig) -> Iterator[ObservationError]:

@@ -20,6 +20,10 @@ class UnknownSlotError(ObservationError):
     """Reports with an entry for a slot that the network does not have."""
 
 
+class RepeatedSlotError(ObservationError):
+    """Diagnostics that hold the same slot more than once."""
+
+
 class MisplacedReportError(ObservationError):
     """A report that stands under another slot than its own."""
 

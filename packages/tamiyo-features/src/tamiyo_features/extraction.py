@@ -7,7 +7,7 @@ from torch import Tensor
 from leyline_types import DIVISOR_COLUMNS, Block, Observation, SlotConfig
 from tamiyo_features.column_checks import Columns, check_shapes
 from tamiyo_features.errors import ObservationShapeError
-from tamiyo_features.plan import RAW_COLUMNS, Program, feature_dim, program_for
+from tamiyo_features.plan import PIECES, RAW_COLUMNS, Program, feature_dim, program_for
 from tamiyo_features.workspace import FeatureWorkspace, Scratch
 
 _NO_SCRATCH = Scratch()
@@ -28,7 +28,8 @@ def extract_features(
     No loop over environments or slots, no synchronisation with a device. Compiles with fullgraph; with `dynamic=True`
     once for all numbers of environments above 1, otherwise once more when the number first changes. Maps with
     `torch.func.vmap`, where an observation without telemetry needs `in_dims=(Observation._make((0, 0, None)),)`.
-    Unknown values are 0 with their validity bit 0, and so are all features of an empty slot.
+    Unknown values are 0 with their validity bit 0, and so are all features of an empty slot but for the diagnostics of
+    the layer before it (`FieldSpec.of_slot`). Gradients are those of the formulas, but 0 for a `symlog` field at 0.
 
     Args:
         observation: signals [*batch], slots [*batch, slot] and, if asked for, telemetry [*batch, slot]. Values are not
@@ -75,24 +76,46 @@ def extract_features(
 def _gather(
     observation: Observation[Tensor], telemetry: bool, dtype: torch.dtype, program: Program, scratch: Scratch
 ) -> Float[Tensor, "*batch raw"]:
-    """All raw values side by side, divided by what they are relative to; NaN in slots without a seed."""
+    """All raw values side by side, divided by what they are relative to, compressed; NaN of slots without a seed."""
     signals, slots, closer = observation
     ones = torch.ones_like(signals.epoch) if scratch.ones is None else scratch.ones
     divisors = _stack([ones, *(getattr(signals, name) for name in DIVISOR_COLUMNS)], dtype, scratch.divisors)
     base = _stack(_columns(signals, Block.BASE), dtype, scratch.base)
     by = torch.index_select(divisors, 0, program.base_divisor, out=scratch.base_divisors)
-    base = torch.div(base, by, out=scratch.base)
+    base = _compress(torch.div(base, by, out=scratch.base), Block.BASE, None, scratch.base_sizes)
     seeds = _stack(_columns(slots, Block.SLOT), dtype, scratch.slots)
     by = torch.index_select(divisors, 0, program.slot_divisor, out=scratch.slot_divisors)
     seeds = torch.div(seeds, by.unsqueeze(-1), out=scratch.slots)
     gone = torch.where(slots.occupied, program.zero, program.nan, out=scratch.gone)
-    seeds = torch.add(seeds, gone, out=scratch.slots)
+    seeds = _compress(seeds, Block.SLOT, gone, scratch.slot_sizes)
     parts = [base.movedim(0, -1), _rows(seeds, scratch.slot_rows)]
     if telemetry and closer is not None:
         looks = _stack(_columns(closer, Block.TELEMETRY), dtype, scratch.closer)
         unseen = torch.where(closer.known, gone, program.nan, out=scratch.closer_gone)
-        parts.append(_rows(torch.add(looks, unseen, out=scratch.closer), scratch.closer_rows))
+        looks = _compress(looks, Block.TELEMETRY, unseen, scratch.closer_sizes)
+        parts.append(_rows(looks, scratch.closer_rows))
     return torch.cat(parts, dim=-1, out=scratch.raw)
+
+
+def _compress(
+    raw: Float[Tensor, "column *place"],
+    block: Block,
+    gone: Float[Tensor, "*place"] | None,
+    sizes: Float[Tensor, "compressed *place"] | None,
+) -> Float[Tensor, "column *place"]:
+    """symlog(x) = sign(x) ln(1 + |x|) of the block's first columns, plus `gone` for all but those of the slot itself.
+
+    Where `sizes` is given it serves for what lies between, and `raw` is overwritten.
+    """
+    pieces = raw.split(list(PIECES[block]))
+    into = (None, None) if sizes is None else pieces[:2]
+    compressed = torch.log1p(torch.abs(pieces[0], out=sizes), out=sizes)
+    compressed = torch.copysign(compressed, pieces[0], out=into[0])
+    plain = pieces[1]
+    if gone is not None:
+        compressed = torch.add(compressed, gone, out=into[0])
+        plain = torch.add(plain, gone, out=into[1])
+    return torch.cat([compressed, plain, pieces[2]]) if sizes is None else raw
 
 
 def _evaluate(

@@ -15,6 +15,7 @@ from leyline_types import (
     SignalColumns,
     SlotColumns,
     SlotConfig,
+    SlotDiagnostics,
     TaskConfig,
     TelemetryColumns,
     TrainingSignals,
@@ -22,7 +23,13 @@ from leyline_types import (
 from tamiyo_features.checking import find_problems
 from tamiyo_features.errors import InvalidObservationError, ObservationShapeError
 from tamiyo_features.reading import BrokenRuleError, read_columns
-from tamiyo_features.sources import SIGNAL_SOURCES, SLOT_SOURCES, TELEMETRY_SOURCES, Environment
+from tamiyo_features.sources import (
+    DIAGNOSTIC_SOURCES,
+    SIGNAL_SOURCES,
+    SLOT_SOURCES,
+    TELEMETRY_SOURCES,
+    Environment,
+)
 
 SlotReports = Mapping[str, SeedStateReport | None]
 
@@ -53,7 +60,8 @@ def pack_observations(
 
     None and a best loss of inf (before the first validation) become unknown: NaN, or -1 in integer columns. Histories
     keep their newest points, with unknown ones in front where there are too few. Integer columns are int64, flags bool.
-    The telemetry block is always there, and says of each slot whether it gave telemetry.
+    The telemetry block is always there, and says of each slot whether it gave telemetry. Diagnostics of slots that
+    `TrainingSignals.slot_diagnostics` leaves out are unknown.
 
     Args:
         signals: one per environment, at least one.
@@ -69,8 +77,8 @@ def pack_observations(
     Raises:
         ObservationShapeError: no environments, lists of unequal length, something else than lists, or another `dtype`.
         InvalidObservationError: holds every other problem of the batch, each with its environment and slot: slots that
-            are missing, unknown or mixed up, unknown blueprints, invalid stages, and values that are missing, not
-            finite, out of range or of another type. What columns do not hold is neither read nor checked.
+            are missing, unknown, repeated or mixed up, unknown blueprints, invalid stages, and values that are
+            missing, not finite, out of range or of another type. What columns do not hold is neither read nor checked.
     """
     if dtype not in (torch.float32, torch.float64):
         raise ObservationShapeError(f"`dtype` is {dtype}, columns are torch.float32 or torch.float64")
@@ -98,7 +106,7 @@ def pack_observations(
     try:
         return Observation(
             _pack_signals(environments, dtype, place),
-            *_pack_slots(slot_reports, slot_config, dtype, place),
+            *_pack_slots(signals, slot_reports, slot_config, dtype, place),
         )
     except _SIGNS_OF_A_PROBLEM as sign:
         problems = find_problems(environments, slot_reports, slot_config)
@@ -119,13 +127,19 @@ def _pack_signals(
 
 
 def _pack_slots(
-    slot_reports: Sequence[SlotReports], slot_config: SlotConfig, dtype: torch.dtype, device: torch.device
+    signals: Sequence[TrainingSignals],
+    slot_reports: Sequence[SlotReports],
+    slot_config: SlotConfig,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> tuple[SlotColumns[Tensor], TelemetryColumns[Tensor]]:
     shape = (len(slot_reports), len(slot_config))
     reports = _in_order(slot_reports, slot_config)
     blueprint = [0 if report is None else _BLUEPRINTS[report.blueprint_id] for report in reports]
+    diagnostics = _diagnostics_in_order(signals, slot_config)
     slots = SlotColumns(
         **read_columns(reports, SLOT_SOURCES, shape, dtype=dtype, device=device),
+        **read_columns(diagnostics, DIAGNOSTIC_SOURCES, shape, dtype=dtype, device=device),
         occupied=torch.tensor([report is not None for report in reports], device=device).view(shape),
         blueprint=torch.tensor(blueprint, device=device).view(shape),
     )
@@ -152,6 +166,30 @@ def _in_order(slot_reports: Sequence[SlotReports], slot_config: SlotConfig) -> l
     _require(
         places == [at if report is None else report.slot_id for at, report in zip(places, found, strict=True)]
     )
+    return found
+
+
+def _diagnostics_in_order(
+    signals: Sequence[TrainingSignals], slot_config: SlotConfig
+) -> list[SlotDiagnostics | None]:
+    """Every environment's diagnostics one after another, in the order of the slots; None where there are none.
+
+    Raises:
+        BrokenRuleError: some are of an unknown slot or of the same one as others, or something is no diagnostics.
+        AttributeError, TypeError: something is no diagnostics.
+    """
+    _require_types([each.slot_diagnostics for each in signals], tuple, list)
+    slot_ids, expected = list(slot_config), set(slot_config)
+    found: list[SlotDiagnostics | None] = []
+    for each in signals:
+        named = [diagnostics.slot_id for diagnostics in each.slot_diagnostics]
+        if named == slot_ids:  # as hosts report them
+            found += each.slot_diagnostics
+            continue
+        by_slot = dict(zip(named, each.slot_diagnostics, strict=True))
+        _require(len(by_slot) == len(named) and by_slot.keys() <= expected)
+        found += map(by_slot.get, slot_ids)
+    _require_types(found, SlotDiagnostics, NoneType)
     return found
 
 

@@ -1,6 +1,7 @@
-"""The schema's table as the constants of one tensor program: what is gathered, divided, scaled and clamped.
+"""The schema's table as the constants of one tensor program: what is gathered, divided, compressed, scaled, clamped.
 
-Raw values stand in one vector: the base's, then slot after slot, then slot after slot of the telemetry. Feature f is
+Raw values stand in one vector: the base's, then slot after slot, then slot after slot of the telemetry; those of
+`symlog` fields are compressed there. Feature f is
 
     clamp(min(rising_slope x + rising_offset, falling_slope x + falling_offset), low, high),  x = raw[source], NaN -> 0
 
@@ -28,10 +29,36 @@ from leyline_types import (
 )
 
 RAW_COLUMNS: Final = {
-    block: {spec.source: 1 if spec.encoding is Encoding.ONE_HOT else spec.width for spec in FIELDS[block]}
+    block: {
+        spec.source: 1 if spec.encoding is Encoding.ONE_HOT else spec.width
+        # A dict keeps a key where it first stood, which is that of the value field, not that of its validity bit.
+        for spec in sorted(FIELDS[block], key=lambda spec: (spec.of_slot, not spec.symlog))
+    }
     for block in Block
 }
-"""The columns that each block's features are made from, with the values that each holds per environment or slot."""
+"""The columns that each block's features are made from, with the values that each holds per environment or slot.
+
+Columns to compress come first and those of the slot itself last, so that each step runs over one piece of memory.
+"""
+
+
+class Pieces(NamedTuple):
+    """Raw values of a block, or of one slot in it, in this order: the lengths that its raw values are split into."""
+
+    compressed: int
+    plain: int
+    of_slot: int
+
+
+def _pieces(block: Block) -> Pieces:
+    widths = RAW_COLUMNS[block]
+    compressed = {spec.source for spec in FIELDS[block] if spec.symlog}
+    of_slot = {spec.source for spec in FIELDS[block] if spec.of_slot}
+    first, last = (sum(widths[source] for source in sources) for sources in (compressed, of_slot))
+    return Pieces(first, sum(widths.values()) - first - last, last)
+
+
+PIECES: Final = {block: _pieces(block) for block in Block}
 
 _BASE_DIM, _SLOT_DIM, _TELEMETRY_DIM = (sum(spec.width for spec in FIELDS[block]) for block in Block)
 

@@ -4,11 +4,11 @@ All values of a table pass through one float64 matrix, [column, object], which h
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from math import nan
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Float64
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from leyline_types import HISTORY_LENGTH
 from tamiyo_features.sources import SourceTable
+
+_unbind_copy: Final[Callable[[Tensor], Sequence[Tensor]]] = torch.unbind_copy  # type: ignore[assignment]
+"""Which torch annotates as returning None."""
 
 
 class BrokenRuleError(Exception):
@@ -60,9 +63,11 @@ def read_columns(
         matrix.index_select(0, layout.points).to(dtype),
     ]
     shaped = [block.to(device).view(-1, *shape) for block in blocks]
-    columns = [column for block in shaped[:3] for column in block.unbind(0)]
+    # Each column in memory of its own: torch.compile takes the offset of a view that equals any size for that size, and
+    # compiles once more for the next number of environments.
+    columns = [column for block in shaped[:3] for column in _unbind_copy(block)]
     if len(shaped[3]):
-        columns += [history.movedim(0, -1) for history in shaped[3].split(HISTORY_LENGTH)]
+        columns += [history.movedim(0, -1).contiguous() for history in shaped[3].split(HISTORY_LENGTH)]
     return dict(zip(layout.names, columns, strict=True))
 
 
@@ -76,7 +81,7 @@ def _read_matrix(
     values = torch.frombuffer(array("d", rows), dtype=torch.float64)
     split = len(objects) * len(table.required)
     blocks = [
-        values[:split].view(len(objects), -1).T,
+        values[:split].view(len(objects), len(table.required)).T,
         values[split:].view(len(objects), len(table.optional)).T,
     ]
     matrix = torch.cat(blocks)

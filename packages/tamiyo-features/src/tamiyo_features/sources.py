@@ -115,6 +115,16 @@ TELEMETRY_SOURCES: Final = SourceTable("telemetry", _TELEMETRY, (), _getter(_TEL
 """Of `SeedTelemetry`."""
 
 
+_DIAGNOSED: Final = (
+    Source("host_gradient_share", "host_gradient_share", FRACTION),
+    Source("activation_rank", "activation_rank", FRACTION),
+    Source("within_map_variance", "within_map_variance", FRACTION),
+)
+
+DIAGNOSTIC_SOURCES: Final = SourceTable("diagnostics", (), _DIAGNOSED, _nothing, _getter(_DIAGNOSED))
+"""Of `SlotDiagnostics`."""
+
+
 class Environment(NamedTuple):
     """What the signal columns are read from."""
 
@@ -138,6 +148,7 @@ _REPORTED: Final = (
     Source("baseline_loss", "task.baseline_loss", LOSS_SCALE),
     Source("max_epochs", "task.max_epochs", POSITIVE_COUNT),
     Source("max_steps", "task.max_steps", POSITIVE_COUNT),
+    Source("parameter_price", "task.parameter_price", NORM),
 )
 
 _COUNTED: Final = (

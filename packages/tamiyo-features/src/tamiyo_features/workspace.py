@@ -6,9 +6,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from leyline_types import DIVISOR_COLUMNS, SlotConfig, observation_schema
+from leyline_types import DIVISOR_COLUMNS, Block, SlotConfig, observation_schema
 from tamiyo_features.errors import ObservationShapeError
-from tamiyo_features.plan import raw_widths
+from tamiyo_features.plan import PIECES, raw_widths
 
 
 class Scratch(NamedTuple):
@@ -18,10 +18,13 @@ class Scratch(NamedTuple):
     divisors: Tensor | None = None
     base: Tensor | None = None
     base_divisors: Tensor | None = None
+    base_sizes: Tensor | None = None
     slots: Tensor | None = None
     slot_divisors: Tensor | None = None
+    slot_sizes: Tensor | None = None
     slot_rows: Tensor | None = None
     closer: Tensor | None = None
+    closer_sizes: Tensor | None = None
     closer_rows: Tensor | None = None
     gone: Tensor | None = None
     closer_gone: Tensor | None = None
@@ -79,10 +82,13 @@ class FeatureWorkspace:
             divisors=empty(1 + len(DIVISOR_COLUMNS), *batch),
             base=empty(base, *batch),
             base_divisors=empty(base, *batch),
+            base_sizes=empty(PIECES[Block.BASE].compressed, *batch),
             slots=empty(slot, *batch, num_slots),
             slot_divisors=empty(slot, *batch),
+            slot_sizes=empty(PIECES[Block.SLOT].compressed, *batch, num_slots),
             slot_rows=empty(*batch, num_slots, slot),
             closer=empty(closer, *batch, num_slots),
+            closer_sizes=empty(PIECES[Block.TELEMETRY].compressed if telemetry else 0, *batch, num_slots),
             closer_rows=empty(*batch, num_slots, closer),
             gone=empty(*batch, num_slots),
             closer_gone=empty(*batch, num_slots),

@@ -16,12 +16,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 BARE = """
 import torch
 torch.set_num_threads(1)
-linear, lstm = torch.nn.Linear(211, 128), torch.nn.LSTM(128, 128, batch_first=True)
+linear, lstm = torch.nn.Linear(230, 128), torch.nn.LSTM(128, 128, batch_first=True)
 if {update}:
-    torch.autograd.backward(lstm(linear(torch.zeros(64, 25, 211)))[0].sum())
+    torch.autograd.backward(lstm(linear(torch.zeros(64, 25, 230)))[0].sum())
 else:
     with torch.inference_mode():
-        lstm(linear(torch.zeros(64, 1, 211)))
+        lstm(linear(torch.zeros(64, 1, 230)))
 """
 
 POLICY = """

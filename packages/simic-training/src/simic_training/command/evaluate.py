@@ -88,10 +88,10 @@ def evaluation_options(options: argparse.Namespace, config: TrainConfig) -> Eval
         )
     try:
         chosen = EvaluationOptions(
+            members_per_lack=options.members_per_lack,
             hosts_per_member=options.hosts_per_member,
             schedules=options.schedules,
             transfer=options.transfer,
-            budget=getattr(options, "budget", 0),
             seed=options.seed,
             data=tuple(options.data),
         )

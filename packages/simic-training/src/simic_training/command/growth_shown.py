@@ -18,8 +18,8 @@ def show_growth(state: TrainingState, config: TrainConfig, console: Console) -> 
     controller = PolicyController(
         state.policy, deterministic=True, rules=env.rules, normalizer=state.normalizer
     )
-    grown = play(controller, groups, rent_rate=env.rent_rate, rules=env.rules)
-    bare = play(WaitController(), groups, rent_rate=env.rent_rate, rules=env.rules)
+    grown = play(controller, groups, rules=env.rules)
+    bare = play(WaitController(), groups, rules=env.rules)
     slots = state.policy.slot_config
     lines = [
         f"What the trained policy grew on a host that it never saw ({in_words(groups[0])}):",

@@ -87,14 +87,7 @@ def _add_evaluate(commands: _Commands) -> None:
         help="fixed schedules to play: none, those that start at the first epoch, or all (default: %(default)s)",
     )
     parser.add_argument(
-        "--transfer", action="store_true", help="also on lengths, tasks and data unlike those of training"
-    )
-    parser.add_argument(
-        "--budget",
-        type=positive_number,
-        default=argparse.SUPPRESS,
-        metavar="K",
-        help="also against a search that may train K networks, the policy's training being counted too",
+        "--transfer", action="store_true", help="also on episodes of lengths unlike those of training"
     )
     parser.add_argument(
         "--data",
@@ -102,7 +95,7 @@ def _add_evaluate(commands: _Commands) -> None:
         nargs="+",
         default=[],
         metavar="FILE.npz",
-        help="with --transfer: your own data too",
+        help="with --transfer: on your own data too",
     )
     parser.add_argument(
         "--seed", type=whole_number, default=0, help="of the unseen hosts (default: %(default)s)"
@@ -116,8 +109,8 @@ def _add_sweep(commands: _Commands) -> None:
         commands,
         "sweep",
         "play every fixed schedule (blueprint, epoch, slots) on unseen hosts",
-        "tamiyo sweep [--preset NAME] [--config FILE.toml] [--out FOLDER] [--hosts-per-member N] "
-        f"[--only STAGE GROUP PART] {ENGINE_USAGE} [--SETTING VALUE ...]",
+        "tamiyo sweep [--preset NAME] [--config FILE.toml] [--out FOLDER] [--members-per-lack N] "
+        f"[--hosts-per-member N] [--only STAGE GROUP PART] {ENGINE_USAGE} [--SETTING VALUE ...]",
     )
     add_preset_and_file(parser)
     _add_hosts(parser)
@@ -135,11 +128,18 @@ def _add_sweep(commands: _Commands) -> None:
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--members-per-lack",
+        type=positive_number,
+        default=4,
+        metavar="N",
+        help="members of the family that were held out, for each thing that hosts may lack (default: %(default)s)",
+    )
+    parser.add_argument(
         "--hosts-per-member",
         type=positive_number,
         default=2,
         metavar="N",
-        help="hosts for each combination of what the family may draw (default: %(default)s)",
+        help="hosts of each member (default: %(default)s)",
     )
 
 

@@ -14,8 +14,10 @@ def say(console: Console, line: str) -> None:
 
 
 def in_words(group: HostGroup) -> str:
-    """What tells a group of hosts apart: "task digits, width 6, learning_rate 0.2"."""
-    return ", ".join(f"{name} {value}" for name, value in group.describe().items())
+    """What tells a group of hosts apart: "task digits, classes 2,9; lack kernels; width 6; ...; prices 0.12, 0.7"."""
+    told = group.describe()
+    told["prices"] = ", ".join(f"{price:.3g}" for price in dict.fromkeys(group.prices))
+    return "; ".join(f"{name} {value}" for name, value in told.items())
 
 
 def quoted(path: Path) -> str:

@@ -92,12 +92,12 @@ def value_in(config: TrainConfig, name: str) -> Any:
 
 
 def metavar(hint: Any) -> str:
-    """What stands for a value in the help: "INTEGER", "head|joint", "NUMBER,..."."""
+    """What stands for a value in the help: "INTEGER", "head|joint", "NUMBER,...", "NUMBER,NUMBER"."""
     inner = optional(hint)
     if inner is not None:
         return f"{metavar(inner)}|none"
     if typing.get_origin(hint) is tuple:
-        return f"{metavar(typing.get_args(hint)[0])},..."
+        return ",".join("..." if item is ... else metavar(item) for item in typing.get_args(hint))
     if issubclass(hint, Enum):
         names = [member.name.lower() if issubclass(hint, IntEnum) else str(member.value) for member in hint]
         return "|".join(names) if len(names) <= _MOST_SHOWN else "NAME"

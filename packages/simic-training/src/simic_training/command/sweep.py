@@ -44,9 +44,9 @@ def sweep_command(
     torch.set_num_threads(1)  # the networks are small, and more threads only wait for each other
     check_engine(options)
     config = config_of(options)
-    hosts: int = options.hosts_per_member
+    members, hosts = options.members_per_lack, options.hosts_per_member
     try:
-        chosen = sweep_options(hosts, config.seed)
+        chosen = sweep_options(members, hosts, config.seed)
         check_hosts(config, hosts)
         stages_of(config.env, chosen)
     except (ValueError, OSError) as error:
@@ -61,6 +61,7 @@ def sweep_command(
                 played = UnitsShown(shown, guard)
                 table = sweep(
                     config.env,
+                    members_per_lack=members,
                     hosts_per_member=hosts,
                     seed=config.seed,
                     engine=engine,
@@ -69,6 +70,7 @@ def sweep_command(
             played.tell_workers(console)
             content = {
                 "config": config_to_mapping(config),
+                "members_per_lack": members,
                 "hosts_per_member": hosts,
                 "table": table_to_json(table),
             }

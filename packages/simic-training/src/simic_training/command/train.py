@@ -76,7 +76,7 @@ def _start(
             say(
                 console,
                 f"Preset {chosen_preset(options)}: {config.policy} policy, seed {config.seed}, "
-                f"{config.updates * config.batch} episodes of {config.env.host.max_epochs} epochs, "
+                f"{config.updates * config.batch} episodes of {_lengths(config)} epochs, "
                 f"{config.batch} at once; run folder {run.path}",
             )
             _train(config, run, engine, options, console, guard, resume=False)
@@ -94,6 +94,11 @@ def _go_on(
         config = run.read_config()
         say(console, f"Going on with {run.path}")
         _train(config, run, engine, options, console, guard, resume=True)
+
+
+def _lengths(config: TrainConfig) -> str:
+    least, greatest = config.env.family.max_epochs
+    return str(least) if least == greatest else f"{least} to {greatest}"
 
 
 def check_startable(config: TrainConfig) -> None:

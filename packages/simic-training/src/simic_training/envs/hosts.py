@@ -51,7 +51,7 @@ class HostStep(NamedTuple):
 
 @final
 class LockstepHosts:
-    """Hosts whose episodes begin and end together.
+    """Hosts whose episodes begin and end together; from one to the next their length may differ.
 
     Args:
         config: what is drawn, and what growing pays.
@@ -68,7 +68,7 @@ class LockstepHosts:
         self.slot_config = slots_of(config.host)
         self.ended = False
         self._config, self._num_hosts, self._held_out = config, num_hosts, held_out
-        self._world = GrowthWorld(rent_rate=config.rent_rate, rules=config.rules)
+        self._world = GrowthWorld(rules=config.rules)
         self._state: HostState | None = None
 
     @property
@@ -81,6 +81,15 @@ class LockstepHosts:
         if self._state is None:
             raise ResetNeeded("there is no host yet: call reset() first")
         return self._state
+
+    @property
+    def max_epochs(self) -> int:
+        """Steps of the present episode.
+
+        Raises:
+            ResetNeeded: before the first `begin`.
+        """
+        return self.state.groups[0].config.max_epochs
 
     def begin(self, rng: np.random.Generator) -> HostState:
         """Draw fresh hosts, measured before any training.

@@ -23,7 +23,7 @@ def state_info(observation: Observation[Tensor], groups: Sequence[HostGroup], ma
         action_mask: the legal choices of every head side by side, bool [host, choices] (`ActionMasks.flat`).
         slot_by_op: the slots open to each op, bool [host, op, slot], which `action_mask` does not tell.
         val_accuracy: percent. size: parameters over the bare host's.
-        num_classes, width, learning_rate: what was drawn for the host.
+        num_classes, width, max_epochs, price: what was drawn for the host, its episode and what growing it costs.
     """
     signals = observation.signals
     hosts = [group for group in groups for _ in group.host_seeds]
@@ -34,7 +34,8 @@ def state_info(observation: Observation[Tensor], groups: Sequence[HostGroup], ma
         "size": (signals.total_params.double() / signals.host_params).numpy(),
         "num_classes": np.array([host.task.num_classes for host in hosts]),
         "width": np.array([host.config.width for host in hosts]),
-        "learning_rate": np.array([host.config.learning_rate for host in hosts]),
+        "max_epochs": np.array([host.config.max_epochs for host in hosts]),
+        "price": np.array([price for group in groups for price in group.prices]),
     }
 
 

@@ -73,8 +73,17 @@ class GrowthEnv(gymnasium.Env[EnvObservation, Array]):
         return self._hosts.state.masks.at(0)
 
     @property
+    def max_epochs(self) -> int:
+        """Steps of the present episode; the next one may be longer or shorter.
+
+        Raises:
+            ResetNeeded: before the first `reset`.
+        """
+        return self._hosts.max_epochs
+
+    @property
     def group(self) -> HostGroup:
-        """What was drawn for the present episode: data, settings and seed.
+        """What was drawn for the present episode: data, settings, seed and price.
 
         Raises:
             ResetNeeded: before the first `reset`.

@@ -33,9 +33,10 @@ VectorStep = tuple[
 class GrowthVectorEnv(VectorEnv[EnvObservation, Array, Array]):
     """Hosts that grow by actions, trained as batches: several times as fast as one `GrowthEnv` after another.
 
-    A step is an epoch: each host takes its action, trains, and is measured. All episodes have `config.host.max_epochs`
-    steps, so that all hosts end and begin together. Every episode draws fresh hosts by a seed from `np_random`, so that
-    equal seeds and actions make equal episodes.
+    A step is an epoch: each host takes its action, trains, and is measured. Every episode draws fresh hosts by a seed
+    from `np_random`, so that equal seeds and actions make equal episodes. It draws its length too, within
+    `config.family.max_epochs`: the episodes of all hosts end and begin together, and the next ones may be longer or
+    shorter.
 
     Observation: the features of `leyline_types.observation_schema` within its ranges, or with `mask_in_observation` a
     dict of "features" and "action_mask". Action: `MultiDiscrete` of the eight heads in order; heads that the op does
@@ -95,8 +96,17 @@ class GrowthVectorEnv(VectorEnv[EnvObservation, Array, Array]):
         return self._hosts.state.masks
 
     @property
+    def max_epochs(self) -> int:
+        """Steps of the present episode.
+
+        Raises:
+            ResetNeeded: before the first `reset`.
+        """
+        return self._hosts.max_epochs
+
+    @property
     def groups(self) -> tuple[HostGroup, ...]:
-        """What was drawn for the present episode: data, settings and seeds, of the hosts in their order.
+        """What was drawn for the present episode: data, settings, seeds and prices, of the hosts in their order.
 
         Raises:
             ResetNeeded: before the first `reset`.

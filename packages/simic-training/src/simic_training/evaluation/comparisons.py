@@ -1,14 +1,16 @@
 """Tables that put controllers beside each other on the same hosts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Final
 
-from simic_training.evaluation.outcomes import Outcomes, check_paired
+from simic_training.evaluation.outcomes import Host, Outcomes, check_paired, chosen_elsewhere
 from simic_training.evaluation.tables import Cell, Column, Table
 from simic_training.statistics import Estimate
 
 POLICY: Final = "policy"
 GREEDY: Final = "policy-greedy"
+CHOSEN: Final = "schedule chosen on other hosts"
 
 INTERVALS: Final = (
     "Means [95 % bootstrap intervals], paired host by host; hosts of one member of the family share a task and are "
@@ -29,11 +31,36 @@ def lead(policy: Outcomes, name: str, other: Outcomes) -> tuple[Estimate, Estima
     )
 
 
+def family_tables(
+    controllers: Mapping[str, Outcomes], schedules: Mapping[str, Outcomes], static: Mapping[str, Outcomes]
+) -> Iterator[Table]:
+    """The tables over hosts as in training, in the order in which they are to be read.
+
+    Args:
+        controllers: the policy, sampled and greedy, and rivals that need no training, by name.
+        schedules: by name; none where none were played.
+        static: networks of the policy's final size that do not grow.
+    """
+    policy = controllers[POLICY]
+    rivals = {**controllers, CHOSEN: chosen_elsewhere(list(schedules.values()))} if schedules else controllers
+    note = (
+        f'Hosts that nobody trained on. "{CHOSEN}": on the hosts of each member of the family the schedule with the '
+        "best return on all other members."
+        if schedules
+        else "Hosts that nobody trained on."
+    )
+    yield controllers_table("Held-out hosts", note, rivals)
+    yield lacks_table("By lack", rivals)
+    yield static_table("Equal final parameters", {POLICY: policy, **static})
+    if schedules:
+        yield schedules_table(schedules, policy)
+
+
 def controllers_table(title: str, note: str, outcomes: Mapping[str, Outcomes]) -> Table:
     """A row for each controller, and how far the (sampled) policy leads it.
 
     Args:
-        title, note: of the table; how intervals are made is added.
+        title, note: of the table; which prices the hosts have and how intervals are made is added.
         outcomes: by controller, on the same hosts; the policy is among them.
 
     Raises:
@@ -49,9 +76,10 @@ def controllers_table(title: str, note: str, outcomes: Mapping[str, Outcomes]) -
             each.mean(each.episode_return),
             *leads,
         )
+    told = f"{note} {about(policy.hosts)} size: final parameters over the bare host's. {INTERVALS}"
     return Table(
-        title=f"{title} ({len(policy.hosts)} hosts)",
-        note=f"{note} size: final parameters over the bare host's. {INTERVALS}",
+        title=_titled(title, policy.hosts),
+        note=told.lstrip(),
         columns=(
             Column(name="test accuracy %"),
             Column(name="size", decimals=2),
@@ -63,27 +91,39 @@ def controllers_table(title: str, note: str, outcomes: Mapping[str, Outcomes]) -
     )
 
 
-def kinds_table(title: str, outcomes: Mapping[str, Outcomes], *, against: tuple[str, ...]) -> Table:
-    """A row for each kind of task: what the policy reaches there, how large it grows, and whom it leads.
+def lacks_table(title: str, outcomes: Mapping[str, Outcomes]) -> Table:
+    """A row for each lack: what the policy reaches there, how large it grows, and whom it leads in return.
 
     Args:
         title: of the table.
-        outcomes: by controller, on the same hosts.
-        against: whom the policy is compared with.
+        outcomes: by controller, on the same hosts; the policy is among them.
     """
+    others = [name for name in outcomes if name != POLICY]
     rows: dict[str, tuple[Cell, ...]] = {}
-    for kind in dict.fromkeys(host.kind for host in outcomes[POLICY].hosts):
-        chosen = {name: outcomes[name].of_kind(kind) for name in (POLICY, *against)}
+    for lack in dict.fromkeys(host.lack for host in outcomes[POLICY].hosts):
+        chosen = {name: each.of_lack(lack) for name, each in outcomes.items()}
         policy = chosen[POLICY]
-        leads = (lead(policy, name, chosen[name])[0] for name in against)
-        rows[kind] = (float(policy.test_accuracy.mean()), float(policy.size.mean()), *leads)
+        rows[lack.value] = (
+            policy.mean(policy.test_accuracy),
+            float(policy.size.mean()),
+            policy.mean(policy.episode_return),
+            *(lead(policy, name, chosen[name])[1] for name in others),
+            len(policy.hosts),
+            _range([host.price for host in policy.hosts]),
+        )
     return Table(
         title=title,
-        note=f"The last columns: the policy's lead in points of test accuracy. {INTERVALS}",
+        note=(
+            "What the bare hosts lack, which no policy is told. over: the policy's lead in return. "
+            f"{about(outcomes[POLICY].hosts)} {INTERVALS}"
+        ),
         columns=(
             Column(name="policy, test accuracy %"),
             Column(name="policy, size", decimals=2),
-            *(Column(name=f"over {name}") for name in against),
+            Column(name="policy, return", decimals=2),
+            *(Column(name=f"over {name}", decimals=2) for name in others),
+            Column(name="hosts", decimals=0),
+            Column(name="prices"),
         ),
         rows=rows,
     )
@@ -106,12 +146,12 @@ def static_table(title: str, outcomes: Mapping[str, Outcomes]) -> Table:
             None if name == POLICY else lead(policy, name, each)[0],
         )
     return Table(
-        title=f"{title} ({len(policy.hosts)} hosts)",
+        title=_titled(title, policy.hosts),
         note=(
             "static-seeds: the seeds that alter the output of each host when the policy is done, in place from the "
             "first epoch on; others, still in training then, count in the policy's size alone. "
             "static-wide: no seeds, but each host so wide that it has as many parameters, as near as widths come. "
-            f"All train for as many epochs. {INTERVALS}"
+            f"All train for as many epochs. {about(policy.hosts)} {INTERVALS}"
         ),
         columns=(
             Column(name="test accuracy %"),
@@ -121,3 +161,67 @@ def static_table(title: str, outcomes: Mapping[str, Outcomes]) -> Table:
         ),
         rows=rows,
     )
+
+
+def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes | None = None) -> Table:
+    """A row for each schedule, the best first.
+
+    Args:
+        outcomes: by schedule, on the same hosts.
+        policy: what a policy reaches there; None leaves its lead out.
+    """
+    hosts = next(iter(outcomes.values())).hosts
+    rows: dict[str, tuple[Cell, ...]] = {}
+    for name in by_return(outcomes):
+        each = outcomes[name]
+        rows[name] = (
+            each.mean(each.episode_return),
+            each.mean(each.test_accuracy),
+            float(each.size.mean()),
+            *(() if policy is None else reversed(lead(policy, name, each))),
+        )
+    leads = (
+        Column(name="policy leads by, return", decimals=2),
+        Column(name="policy leads by, points"),
+    )
+    return Table(
+        title=_titled("Fixed schedules", hosts),
+        note=(
+            'By return, the best first. "conv_light x1 @5" puts one seed into the first slot before the sixth epoch, '
+            '"xall" one into every slot, one epoch after the other. The best of many on these very hosts looks better '
+            f"than it is. {about(hosts)} {INTERVALS}"
+        ),
+        columns=(
+            Column(name="return", decimals=2),
+            Column(name="test accuracy %"),
+            Column(name="size", decimals=2),
+            *(() if policy is None else leads),
+        ),
+        rows=rows,
+    )
+
+
+def by_return(outcomes: Mapping[str, Outcomes]) -> Sequence[str]:
+    """The names by mean return, the best first."""
+    means = {name: float(each.episode_return.mean()) for name, each in outcomes.items()}
+    return sorted(means, key=means.__getitem__, reverse=True)
+
+
+def about(hosts: Sequence[Host]) -> str:
+    """What the returns of these hosts were paid at, and how long their episodes were."""
+    prices = [host.price for host in hosts]
+    lengths = sorted({host.epochs for host in hosts})
+    epochs = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
+    members = len({host.member for host in hosts})
+    return (
+        f"{len(hosts)} hosts of {members} members of the family; prices {_range(prices)}, median {median(prices):.2g}; "
+        f"episodes of {epochs} epochs."
+    )
+
+
+def _range(prices: Sequence[float]) -> str:
+    return f"{min(prices):.2g} to {max(prices):.2g}"
+
+
+def _titled(title: str, hosts: Sequence[Host]) -> str:
+    return f"{title} ({len(hosts)} hosts)"

@@ -1,13 +1,12 @@
 """What a trained policy is measured against: controllers that need no training, by name."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Final
 
 from torch import Tensor
 
 from kasmina_hosts import HostConfig
-from leyline_types import BlueprintAction, Controller, LegalityRules, Topology
+from leyline_types import Controller, LegalityRules, Topology
 from simic_training.evaluation.comparisons import GREEDY, POLICY
 from simic_training.evaluation.schedules import Schedule, ScheduleController
 from simic_training.growth.draws import slots_of
@@ -17,21 +16,12 @@ from tamiyo_policies import HeuristicController, PolicyController, RandomControl
 NONE: Final = "none"
 RANDOM: Final = "random"
 HEURISTIC: Final = "heuristic"
-PLATEAU: Final = "plateau"
-RIVALS: Final = (NONE, RANDOM, HEURISTIC, PLATEAU)
+RIVALS: Final = (NONE, RANDOM, HEURISTIC)
 
 STARTS: Final = (0.0, 0.2, 0.4)
-"""When the schedules of a sweep begin, as parts of the episode."""
+"""When the schedules of a sweep begin, as parts of the shortest episode."""
 
 FIRST_START: Final = (0.0,)
-
-PLATEAU_EPOCHS: Final = 3
-"""Epochs without a new best validation accuracy that the plateau rule waits for; the heuristic waits as long."""
-
-PLATEAU_BLUEPRINTS: Final = MappingProxyType(
-    {Topology.CNN: BlueprintAction.NORM, Topology.TRANSFORMER: BlueprintAction.MLP_SMALL}
-)
-"""What the plateau rule germinates: what pays best of all schedules; for transformers an ordinary layer."""
 
 
 def rivals(host: HostConfig, rules: LegalityRules, *, seed: int) -> dict[str, Controller[Tensor, Any]]:
@@ -47,34 +37,25 @@ def rivals(host: HostConfig, rules: LegalityRules, *, seed: int) -> dict[str, Co
         NONE: WaitController(),
         RANDOM: RandomController(slots, seed=seed, rules=rules),
         HEURISTIC: HeuristicController(slots, rules=rules),
-        PLATEAU: ScheduleController(plateau_rule(host.topology, rules), slots, rules=rules),
     }
 
 
-def plateau_rule(topology: Topology, rules: LegalityRules) -> Schedule:
-    """Fill the slots one after another, each time that the validation accuracy has not risen for three epochs.
-
-    Its blueprint is that of `PLATEAU_BLUEPRINTS`, or the first that is enabled if that is not.
-    """
-    enabled, usual = rules.blueprints(topology), PLATEAU_BLUEPRINTS[topology]
-    return Schedule(blueprint=usual if usual in enabled else enabled[0], plateau_epochs=PLATEAU_EPOCHS)
-
-
 def sweep_schedules(
-    host: HostConfig, rules: LegalityRules, *, starts: tuple[float, ...] = STARTS
+    topology: Topology, rules: LegalityRules, *, epochs: int, starts: tuple[float, ...] = STARTS
 ) -> tuple[Schedule, ...]:
     """Every blueprint that may be germinated, from every start on, in all slots and in the first alone.
 
     Args:
-        host: for the topology and the length of an episode.
+        topology: of the hosts.
         rules: what is legal.
-        starts: parts of the episode; those that fall on one epoch count once.
+        epochs: of the shortest episode: a schedule is the same one in longer ones.
+        starts: parts of that; those that fall on one epoch count once.
     """
-    epochs = sorted({round(part * host.max_epochs) for part in starts})
+    first_epochs = sorted({round(part * epochs) for part in starts})
     return tuple(
         Schedule(blueprint=blueprint, start_epoch=epoch, slots=slots)
-        for blueprint in rules.blueprints(host.topology)
-        for epoch in epochs
+        for blueprint in rules.blueprints(topology)
+        for epoch in first_epochs
         for slots in (None, 1)
     )
 
@@ -85,17 +66,6 @@ def schedule_controllers(
     """A controller for each, by its name."""
     slots = slots_of(host)
     return {schedule.name: ScheduleController(schedule, slots, rules=rules) for schedule in schedules}
-
-
-def random_attempts(
-    host: HostConfig, rules: LegalityRules, *, seeds: Sequence[int]
-) -> dict[str, Controller[Tensor, Any]]:
-    """A random controller for each seed; the first attempt is the rival's."""
-    slots = slots_of(host)
-    return {
-        f"{RANDOM} attempt {attempt}": RandomController(slots, seed=seed, rules=rules)
-        for attempt, seed in enumerate(seeds, start=2)
-    }
 
 
 def trained_controllers(

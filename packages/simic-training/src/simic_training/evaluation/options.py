@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-MAX_HOSTS_PER_MEMBER: Final = 10_000
-"""Far more than any interval needs; they are grown as one population."""
+MOST: Final = 10_000
+"""Members of each lack, and hosts of each member: far more than any interval needs."""
 
 Schedules = Literal["none", "first", "all"]
 
@@ -15,35 +15,38 @@ class EvaluationOptions:
     """Settings of an evaluation.
 
     Args:
-        hosts_per_member: hosts for each combination of what the family may draw, at most `MAX_HOSTS_PER_MEMBER`; there
-            must be 16 in all.
+        members_per_lack: held-out members of the family for each lack that it draws, 2 to `MOST`: they are what
+            intervals resample.
+        hosts_per_member: hosts of each member, at most `MOST`; there must be 16 hosts in all.
         schedules: which of the sweep are played: "none", "first" (those that start with the first epoch) or "all".
-        transfer: whether unseen lengths, tasks, hosts and data are played too.
-        budget: attempts on each host that a search may make, in the tables of equal total budget; 0 leaves them out.
+        transfer: whether unseen lengths and data are played too.
         seed: of hosts and sampled actions.
-        data: .npz files that networks are grown on too, with `transfer`.
+        data: .npz files of different names that networks are grown on too, with `transfer`.
 
     Raises:
         ValueError: a field outside its range.
     """
 
+    members_per_lack: int = 4
     hosts_per_member: int = 2
     schedules: Schedules = "first"
     transfer: bool = False
-    budget: int = 0
     seed: int = 0
     data: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.hosts_per_member <= MAX_HOSTS_PER_MEMBER:
-            raise ValueError(
-                f"`hosts_per_member` must be from 1 to {MAX_HOSTS_PER_MEMBER}, not {self.hosts_per_member}"
-            )
-        for name in ("budget", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must be at least 0, not {getattr(self, name)}")
+        for name, least in (("members_per_lack", 2), ("hosts_per_member", 1)):
+            if not least <= getattr(self, name) <= MOST:
+                raise ValueError(f"`{name}` must be from {least} to {MOST}, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"`seed` must be at least 0, not {self.seed}")
         if self.schedules not in get_args(Schedules):
             choices = ", ".join(get_args(Schedules))
             raise ValueError(f"`schedules` must be one of {choices}, not {self.schedules!r}")
         if self.data and not self.transfer:
             raise ValueError("`data` is played with `transfer` only")
+        names = [path.stem for path in self.data]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"`data` must be files of different names, which tables bear, not {', '.join(names)}"
+            )

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simic_training.evaluation.hosts import clusters, kind_of
+from kasmina_hosts import Lack
 from simic_training.evaluation.play import Played
 from simic_training.growth.draws import HostGroup
 from simic_training.statistics import Estimate, estimate
@@ -17,34 +17,34 @@ class Host(NamedTuple):
     """A host, told by what it was drawn as.
 
     Args:
-        task, classes, kind: name of its data, number of classes, and see `hosts.kind_of`.
-        width, learning_rate: of the bare host.
+        task: name of its data. lack: what the bare host lacks.
+        price: of growing it to twice its parameters, in reward. epochs: of its episode.
         host_seed: of its first weights and order of data.
-        cluster: what it is resampled with, see `hosts.clusters`.
+        member: number of the member of the family. Hosts of a member share data, architecture and length, so that they
+            are no independent proofs and are resampled together.
     """
 
     task: str
-    classes: int
-    kind: str
-    width: int
-    learning_rate: float
+    lack: Lack
+    price: float
+    epochs: int
     host_seed: int
-    cluster: int
+    member: int
 
     @property
     def identity(self) -> tuple[str, float, int]:
         """What must be equal in hosts that are compared. Width is not among it: it may be what is compared."""
-        return self.task, self.learning_rate, self.host_seed
+        return self.task, self.price, self.host_seed
 
 
 class Outcomes(NamedTuple):
     """The end of an episode on each of some hosts.
 
     Args:
-        hosts: which.
+        hosts: which; their episodes may differ in length.
         test_accuracy, val_accuracy: percent.
         params: of the grown network. size: that over the bare host's.
-        episode_return: sum of rewards.
+        episode_return: sum of rewards, at the host's own price.
     """
 
     hosts: tuple[Host, ...]
@@ -54,40 +54,23 @@ class Outcomes(NamedTuple):
     size: Float[Tensor, " host"]
     episode_return: Float[Tensor, " host"]
 
-    def of_kind(self, kind: str) -> "Outcomes":
-        """Those of the hosts on tasks of one kind."""
-        return self._take([place for place, host in enumerate(self.hosts) if host.kind == kind])
-
-    @property
-    def most_classes(self) -> int:
-        """Of any of the tasks."""
-        return max(host.classes for host in self.hosts)
-
-    def hard(self) -> "Outcomes":
-        """Those of the hosts on the hard tasks: the ones with the most classes, training labels noisy or not.
-
-        Noise makes no class of its own here, since validation and test labels are true; tables by kind of task tell
-        the two apart.
-        """
-        most = self.most_classes
-        return self._take([place for place, host in enumerate(self.hosts) if host.classes == most])
-
-    def mean(self, values: Float[Tensor, " host"]) -> Estimate:
-        """Of these hosts' values, with an interval that resamples whole members of the family."""
-        together = torch.tensor([host.cluster for host in self.hosts])
-        return estimate(values, together if len(together.unique()) > 1 else None)
-
-    def _take(self, places: list[int]) -> "Outcomes":
+    def of_lack(self, lack: Lack) -> "Outcomes":
+        """Those of the hosts that lack this."""
+        places = [place for place, host in enumerate(self.hosts) if host.lack is lack]
         return Outcomes(
             tuple(self.hosts[place] for place in places), *(values[places] for values in self[1:])
         )
 
+    def mean(self, values: Float[Tensor, " host"]) -> Estimate:
+        """Of these hosts' values, with an interval that resamples whole members of the family."""
+        return estimate(values, torch.tensor([host.member for host in self.hosts]))
 
-def outcomes_of(played: Played) -> Outcomes:
-    """The ends of what was played."""
+
+def outcomes_of(played: Played, member: int = 0) -> Outcomes:
+    """The ends of what was played on hosts of one member of the family, which bears this number."""
     episodes = played.episodes
     return Outcomes(
-        hosts=tuple(hosts_in(episodes.groups)),
+        hosts=tuple(host for group in episodes.groups for host in hosts_in(group, member)),
         test_accuracy=played.test_accuracy,
         val_accuracy=episodes.val_accuracy[:, -1],
         params=episodes.total_params[:, -1].double(),
@@ -96,10 +79,35 @@ def outcomes_of(played: Played) -> Outcomes:
     )
 
 
+def hosts_in(group: HostGroup, member: int = 0) -> Iterator[Host]:
+    """The hosts of a group, in order."""
+    for host_seed, price in zip(group.host_seeds, group.prices, strict=True):
+        yield Host(group.task.name, group.lack, price, group.config.max_epochs, host_seed, member)
+
+
 def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
     """The same on the hosts of all parts, one after the other."""
     hosts = tuple(host for part in parts for host in part.hosts)
     return Outcomes(hosts, *(torch.cat(values) for values in zip(*(part[1:] for part in parts), strict=True)))
+
+
+def chosen_elsewhere(rivals: Sequence[Outcomes]) -> Outcomes:
+    """What the rival with the best mean return reaches where it was not chosen.
+
+    For the hosts of each member of the family it is the best on the hosts of all other members: the best of many noisy
+    means on the very hosts that it is scored on would look better than it is.
+
+    Args:
+        rivals: outcomes on the same hosts, of at least two members.
+    """
+    hosts = rivals[0].hosts
+    returns = torch.stack([each.episode_return for each in rivals])  # [rival, host]
+    members = torch.tensor([host.member for host in hosts])
+    elsewhere = members[:, None] != members  # [host, host]
+    best = torch.stack([returns[:, other].mean(1).argmax() for other in elsewhere])
+    places = torch.arange(len(hosts))
+    stacked = [torch.stack(values) for values in zip(*(each[1:] for each in rivals), strict=True)]
+    return Outcomes(hosts, *(values[best, places] for values in stacked))
 
 
 def check_paired(name: str, one: Outcomes, other: Outcomes) -> None:
@@ -113,21 +121,3 @@ def check_paired(name: str, one: Outcomes, other: Outcomes) -> None:
     for mine, theirs in zip(one.hosts, other.hosts, strict=True):
         if mine.identity != theirs.identity:
             raise ValueError(f"{name} was played on host {mine.identity}, the policy on {theirs.identity}")
-
-
-def hosts_in(groups: Sequence[HostGroup]) -> Iterator[Host]:
-    """The hosts of groups, in order."""
-    together = clusters(groups).tolist()
-    place = 0
-    for group in groups:
-        for host_seed in group.host_seeds:
-            yield Host(
-                task=group.task.name,
-                classes=group.task.num_classes,
-                kind=kind_of(group.task),
-                width=group.config.width,
-                learning_rate=group.config.learning_rate,
-                host_seed=host_seed,
-                cluster=together[place],
-            )
-            place += 1

@@ -22,24 +22,23 @@ def outcomes_to_bytes(outcomes: Mapping[str, Outcomes], episodes: Sequence[Mappi
         for place, each in enumerate(outcomes.values())
         for field in _FIELDS
     }
-    widths = [[host.width for host in each.hosts] for each in outcomes.values()]
-    return tensors_to_bytes(tensors, {"names": list(outcomes), "widths": widths, "episodes": list(episodes)})
+    return tensors_to_bytes(tensors, {"names": list(outcomes), "episodes": list(episodes)})
 
 
 def outcomes_from_bytes(
-    content: bytes, group: HostGroup
+    content: bytes, group: HostGroup, member: int = 0
 ) -> tuple[dict[str, Outcomes], list[Mapping[str, Any]]]:
     """What `outcomes_to_bytes` wrote.
 
     Args:
         content: the bytes.
-        group: the hosts. Those of other widths keep theirs.
+        group: the hosts.
+        member: number of the member of the family that they are.
     """
     tensors, note = tensors_from_bytes(content)
-    outcomes = {}
-    for place, (name, widths) in enumerate(zip(note["names"], note["widths"], strict=True)):
-        hosts = tuple(
-            host._replace(width=width) for host, width in zip(hosts_in([group]), widths, strict=True)
-        )
-        outcomes[name] = Outcomes(hosts, *(tensors[f"{place}.{field}"] for field in _FIELDS))
+    hosts = tuple(hosts_in(group, member))
+    outcomes = {
+        name: Outcomes(hosts, *(tensors[f"{place}.{field}"] for field in _FIELDS))
+        for place, name in enumerate(note["names"])
+    }
     return outcomes, note["episodes"]

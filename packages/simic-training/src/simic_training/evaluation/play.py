@@ -24,7 +24,6 @@ def play(
     controller: Controller[Tensor, Any],
     groups: Sequence[HostGroup],
     *,
-    rent_rate: float,
     rules: LegalityRules,
     grown: Sequence[Mapping[str, GrownSeed]] | None = None,
 ) -> Played:
@@ -33,10 +32,10 @@ def play(
     Args:
         controller: decides.
         groups: the hosts.
-        rent_rate, rules: see `GrowthWorld`.
+        rules: see `GrowthWorld`.
         grown: seeds that each host holds from the start; None for bare hosts.
     """
-    world = GrowthWorld(rent_rate=rent_rate, rules=rules)
+    world = GrowthWorld(rules=rules)
     observation = world.reset(groups, grown)
     recorder = EpisodeRecorder(world)
     memory = controller.initial_memory(world.num_hosts)

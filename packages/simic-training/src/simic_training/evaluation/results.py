@@ -7,24 +7,27 @@ from typing import Any, Final, NamedTuple
 from simic_training.evaluation.outcomes import Outcomes
 from simic_training.evaluation.tables import Table, table_from_json, table_to_json
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _DECIMALS: Final = 4
 
 
 class HostRow(NamedTuple):
     """One host that one controller grew. Accuracies in percent, size over the bare host's parameters.
 
-    `setting` is "family" for hosts as in training, else the title of a table of transfer.
+    `setting` is "family" for hosts as in training, else the title of a table of transfer. `price` and `epochs` are the
+    host's own, and `lack` is what it lacks when bare.
     """
 
     setting: str
     controller: str
     task: str
-    width: int
-    learning_rate: float
+    lack: str
+    price: float
+    epochs: int
     host_seed: int
     test_accuracy: float
     val_accuracy: float
+    params: float
     size: float
     episode_return: float
 
@@ -63,6 +66,7 @@ def host_rows(setting: str, controller: str, outcomes: Outcomes) -> Iterator[Hos
     columns = (
         outcomes.test_accuracy,
         outcomes.val_accuracy,
+        outcomes.params,
         outcomes.size,
         outcomes.episode_return,
     )
@@ -72,8 +76,9 @@ def host_rows(setting: str, controller: str, outcomes: Outcomes) -> Iterator[Hos
             setting,
             controller,
             host.task,
-            host.width,
-            host.learning_rate,
+            host.lack.value,
+            host.price,
+            host.epochs,
             host.host_seed,
             *(round(value, _DECIMALS) for value in measured),
         )

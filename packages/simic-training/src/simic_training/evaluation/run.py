@@ -7,12 +7,11 @@ from pathlib import Path
 from leyline_types import read_file
 from simic_training.engines.here import HereEngine
 from simic_training.engines.unit import Engine
-from simic_training.evaluation.budget import budget_of, budget_table, payback_table
-from simic_training.evaluation.comparisons import controllers_table
-from simic_training.evaluation.family import FamilyOutcomes, family_tables
+from simic_training.evaluation.comparisons import GREEDY, POLICY, controllers_table, family_tables
+from simic_training.evaluation.controllers import RIVALS
 from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.results import Evaluation, host_rows
-from simic_training.evaluation.stages import FAMILY, Entrants
+from simic_training.evaluation.static import STATIC
 from simic_training.evaluation.units import OnProgress, play_stages, tell_nobody
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.settings import config_to_mapping
@@ -31,7 +30,7 @@ def evaluate_run(
     """Play the policy of a checkpoint, sampled and greedy, and its rivals on the same hosts; compare.
 
     Args:
-        config: settings of the run, for hosts and reward.
+        config: settings of the run, for hosts and prices.
         checkpoint: of the policy.
         options: what to play.
         trained_episodes: networks that were grown to train the policy; None for all that `config` plans.
@@ -48,17 +47,15 @@ def evaluate_run(
     episodes = config.updates * config.batch if trained_episodes is None else trained_episodes
     stages = play_stages(weights, config.env, options, engine or HereEngine(), on_progress)
     (_, everybody), *others = stages
-    family = FamilyOutcomes.among(everybody.outcomes)
-    tables, rows = list(family_tables(family)), list(family.rows())
-    for stage, found in others:
-        setting = FAMILY if stage.entrants is Entrants.ATTEMPTS else stage.title
-        rows += [row for name, each in found.outcomes.items() for row in host_rows(setting, name, each)]
-        if stage.entrants is Entrants.ATTEMPTS:
-            attempts = list(found.outcomes.values())
-            budget = budget_of(family, attempts, trained_episodes=episodes, epochs=config.env.host.max_epochs)
-            tables += [budget_table(budget), payback_table(budget)]
-        else:
-            tables.append(controllers_table(stage.title, stage.note, found.outcomes))
+    usual = (POLICY, GREEDY, *RIVALS)
+    tables = [
+        *family_tables(
+            {name: everybody.outcomes[name] for name in usual},
+            {name: each for name, each in everybody.outcomes.items() if name not in (*usual, *STATIC)},
+            {name: everybody.outcomes[name] for name in STATIC},
+        ),
+        *(controllers_table(stage.title, stage.note, found.outcomes) for stage, found in others),
+    ]
     return Evaluation(
         settings={
             "config": config_to_mapping(config),
@@ -67,7 +64,12 @@ def evaluate_run(
             "trained_episodes": episodes,
         },
         tables=tuple(tables),
-        hosts=tuple(rows),
+        hosts=tuple(
+            row
+            for stage, found in stages
+            for name, outcomes in found.outcomes.items()
+            for row in host_rows(stage.title, name, outcomes)
+        ),
         episodes=tuple(
             {**episode, "episode": number, "update": episodes // config.batch}
             for number, episode in enumerate(everybody.episodes)

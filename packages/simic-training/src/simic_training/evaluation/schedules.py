@@ -1,4 +1,4 @@
-"""Rules that look at nothing, or at one curve: what a policy has to beat before it has learnt anything."""
+"""Rules that look at nothing: what a policy has to beat before it has learnt anything."""
 
 from dataclasses import dataclass
 from typing import final
@@ -21,8 +21,6 @@ from leyline_types import (
 )
 from tamiyo_masks import action_masks
 
-ALWAYS = 0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -31,8 +29,6 @@ class Schedule:
     Args:
         blueprint: of every seed.
         start_epoch: no seed germinates before this many epochs are trained.
-        plateau_epochs: each germination waits until the validation accuracy has not risen for so many epochs; 0 waits
-            for nothing.
         slots: how many slots are filled, from the input on; None for all.
         style, tempo, alpha_target: of every seed.
 
@@ -42,25 +38,22 @@ class Schedule:
 
     blueprint: BlueprintAction
     start_epoch: int = 0
-    plateau_epochs: int = ALWAYS
     slots: int | None = None
     style: GerminationStyle = GerminationStyle.LINEAR_ADD
     tempo: TempoAction = TempoAction.FAST
     alpha_target: AlphaTargetAction = AlphaTargetAction.FULL
 
     def __post_init__(self) -> None:
-        for name in ("start_epoch", "plateau_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must be at least 0, not {getattr(self, name)}")
+        if self.start_epoch < 0:
+            raise ValueError(f"`start_epoch` must be at least 0, not {self.start_epoch}")
         if self.slots is not None and self.slots < 1:
             raise ValueError(f"`slots` must be at least 1, not {self.slots}")
 
     @property
     def name(self) -> str:
-        """For tables: "conv_light x3 @2", or "norm x1 @0 plateau 3"."""
+        """For tables: "conv_light x1 @2", or "norm xall @0"."""
         count = "all" if self.slots is None else str(self.slots)
-        plateau = f" plateau {self.plateau_epochs}" if self.plateau_epochs else ""
-        return f"{self.blueprint.blueprint_id} x{count} @{self.start_epoch}{plateau}"
+        return f"{self.blueprint.blueprint_id} x{count} @{self.start_epoch}"
 
 
 @final
@@ -95,7 +88,6 @@ class ScheduleController:
         schedule = self._schedule
         masks = action_masks(observation, self._slot_config, self._rules)
         due = observation.signals.epoch >= schedule.start_epoch
-        due = due & (observation.signals.plateau_epochs >= schedule.plateau_epochs)
         empty = masks.slot_by_op[:, LifecycleOp.GERMINATE] & masks.op[:, LifecycleOp.GERMINATE, None]
         allowed = masks.blueprint[:, schedule.blueprint]
         empty = empty & (torch.arange(empty.shape[1]) < self._used) & (due & allowed)[:, None]

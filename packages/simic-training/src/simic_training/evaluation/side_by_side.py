@@ -27,7 +27,6 @@ def play_all(
     controllers: Mapping[str, Controller[Tensor, Any]],
     groups: Sequence[HostGroup],
     *,
-    rent_rate: float,
     rules: LegalityRules,
 ) -> dict[str, Played]:
     """One episode of every controller on each host of the groups: for each what `play` gives, up to rounding.
@@ -35,14 +34,17 @@ def play_all(
     Args:
         controllers: by name. Each sees its own hosts alone, in the order of `groups`, as if it played alone.
         groups: the hosts.
-        rent_rate, rules: see `GrowthWorld`.
+        rules: see `GrowthWorld`.
 
     Raises:
         ValueError: no groups, or groups that cannot stand side by side.
     """
-    copies = [group._replace(host_seeds=group.host_seeds * len(controllers)) for group in groups]
-    rows = rows_of_copies([len(group.host_seeds) for group in groups], len(controllers))
-    together = play(SideBySide(list(controllers.values()), rows), copies, rent_rate=rent_rate, rules=rules)
+    times = len(controllers)
+    copies = [
+        group._replace(host_seeds=group.host_seeds * times, prices=group.prices * times) for group in groups
+    ]
+    rows = rows_of_copies([len(group.host_seeds) for group in groups], times)
+    together = play(SideBySide(list(controllers.values()), rows), copies, rules=rules)
     return {name: take_hosts(together, mine, groups) for name, mine in zip(controllers, rows, strict=True)}
 
 
@@ -122,6 +124,7 @@ def take_hosts(played: Played, rows: Rows, groups: Sequence[HostGroup]) -> Playe
         reward=RewardTerms(*(term[rows] for term in episodes.reward)),
         total_params=episodes.total_params[rows],
         host_params=episodes.host_params[rows],
+        price=episodes.price[rows],
         grown=tuple(episodes.grown[row] for row in rows.tolist()),
     )
     return Played(taken, played.test_accuracy[rows])

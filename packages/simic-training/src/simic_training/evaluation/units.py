@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from simic_training.engines.unit import Done, Engine, Unit
 from simic_training.evaluation.comparisons import POLICY
-from simic_training.evaluation.hosts import clusters
 from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.outcomes import Outcomes, join_outcomes, outcomes_of
 from simic_training.evaluation.outcomes_bytes import outcomes_from_bytes, outcomes_to_bytes
 from simic_training.evaluation.play import Played
 from simic_training.evaluation.side_by_side import play_all
-from simic_training.evaluation.stages import Entrants, Stage, controllers_of, parts_of, stages_of
+from simic_training.evaluation.stages import Stage, controllers_of, parts_of, stages_of
 from simic_training.evaluation.static import STATIC_SEEDS, STATIC_WIDE, play_static_seeds, play_static_wide
 from simic_training.growth.config import GrowthConfig
 from simic_training.growth.draws import HostGroup, slots_of
@@ -66,14 +65,12 @@ def play_unit(
     hosts = here.groups[group]
     controllers = controllers_of(here, env, options, weights, group)
     names = parts_of(list(controllers), hosts)[part]
-    played = play_all(
-        {name: controllers[name] for name in names}, [hosts], rent_rate=env.rent_rate, rules=env.rules
-    )
+    played = play_all({name: controllers[name] for name in names}, [hosts], rules=env.rules)
     episodes: list[dict[str, Any]] = []
-    if POLICY in played and here.entrants is Entrants.EVERYBODY:
+    if POLICY in played and here.everybody:
         grown = played[POLICY]
         for name, play_static in ((STATIC_SEEDS, play_static_seeds), (STATIC_WIDE, play_static_wide)):
-            played[name] = play_static(grown, rent_rate=env.rent_rate, rules=env.rules)
+            played[name] = play_static(grown, rules=env.rules)
         episodes = list(_records(grown, env))
     return outcomes_to_bytes({name: outcomes_of(each) for name, each in played.items()}, episodes)
 
@@ -101,8 +98,9 @@ def play_stages(
     contents = engine.start(play_unit, weights, units).results(partial(_tell, on_progress, costs, []))
     found: list[list[Found]] = [[] for _ in stages]
     for unit, content in zip(units, contents, strict=True):
-        found[unit.arguments[2]].append(Found(*outcomes_from_bytes(content, hosts_of(*unit.arguments))))
-    return [(stage, _joined(stage, parts)) for stage, parts in zip(stages, found, strict=True)]
+        _, _, stage, group, _ = unit.arguments
+        found[stage].append(Found(*outcomes_from_bytes(content, hosts_of(*unit.arguments), group)))
+    return [(stage, _joined(parts)) for stage, parts in zip(stages, found, strict=True)]
 
 
 def hosts_of(env: GrowthConfig, options: EvaluationOptions, stage: int, group: int, part: int) -> HostGroup:
@@ -127,18 +125,13 @@ def _tell(on_progress: OnProgress, costs: Mapping[str, float], done: list[float]
     on_progress(unit, min(1.0, sum(done) / sum(costs.values())))
 
 
-def _joined(stage: Stage, parts: Sequence[Found]) -> Found:
-    """The outcomes of all groups, controller by controller; members are told apart among all of them."""
+def _joined(parts: Sequence[Found]) -> Found:
+    """The outcomes of all groups, controller by controller."""
     by_name: dict[str, list[Outcomes]] = {}
     for found in parts:
         for name, each in found.outcomes.items():
             by_name.setdefault(name, []).append(each)
-    together = clusters(stage.groups).tolist()
-    outcomes = {}
-    for name, several in by_name.items():
-        joined = join_outcomes(several)
-        hosts = (host._replace(cluster=own) for host, own in zip(joined.hosts, together, strict=True))
-        outcomes[name] = joined._replace(hosts=tuple(hosts))
+    outcomes = {name: join_outcomes(several) for name, several in by_name.items()}
     return Found(outcomes, [episode for found in parts for episode in found.episodes])
 
 

@@ -1,18 +1,21 @@
 """Which hosts there are: pure functions of settings and a seed. Hosts to train on and to judge on never meet."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+from enum import Enum
 from functools import lru_cache
+from itertools import cycle, islice
+from math import log
 from os import fstat
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from kasmina_hosts import ArrayTask, HostConfig, Task, digits_digest, host_slots
+from kasmina_hosts import LACKS, ArrayTask, FamilyMember, HostConfig, Lack, Task, digits_digest, host_slots
 from leyline_types import SlotConfig, open_file
 from simic_training.growth.config import DIGITS, GrowthConfig
 
-_HALF = 2**62
+_HALF: Final = 2**62
 GIB = 2**30
 
 
@@ -28,21 +31,37 @@ class HostGroup(NamedTuple):
     """Hosts that share data and settings.
 
     Args:
-        task: the data. config: how the hosts are built and trained.
+        task: the data. config: how the hosts are built and trained, and for how many epochs.
         host_seeds: one per host; it sets first weights and the order of data.
+        prices: one per host, see `growth_reward`.
+        lack: what the hosts lack; for records and tables alone, no policy sees it.
     """
 
     task: Task
     config: HostConfig
     host_seeds: tuple[int, ...]
+    prices: tuple[float, ...]
+    lack: Lack
 
     def describe(self) -> dict[str, object]:
-        """What tells groups of one family apart, as plain data."""
-        return {
+        """What tells groups of one family apart, as plain data; of the hosts' settings, those that are no defaults."""
+        return {**self._alike(), "prices": list(self.prices)}
+
+    def describe_host(self, place: int) -> dict[str, object]:
+        """`describe` of one host by its place in the group: its `price` in place of all `prices`."""
+        return {**self._alike(), "price": self.prices[place]}
+
+    def _alike(self) -> dict[str, object]:
+        always = {
             "task": self.task.name,
+            "lack": self.lack.value,
             "width": self.config.width,
-            "learning_rate": self.config.learning_rate,
+            "max_epochs": self.config.max_epochs,
         }
+        usual = HostConfig()
+        others = {field.name: getattr(self.config, field.name) for field in fields(HostConfig)}
+        differing = {name: _plain(value) for name, value in others.items() if value != getattr(usual, name)}
+        return {**always, **differing}
 
 
 def draw_groups(
@@ -50,12 +69,15 @@ def draw_groups(
 ) -> tuple[HostGroup, ...]:
     """`num_hosts` hosts in groups of `config.group_size`, the last perhaps smaller.
 
+    All have one length of episodes, so that they can stand side by side. Each group has a member of the family of its
+    own, and each set of replicas a price.
+
     Args:
         config: what to draw from.
         num_hosts: at least 1.
         seed: at least 0. Different seeds draw different hosts.
         held_out: hosts that no call without it can draw: what to judge on. Their tasks may be known from training
-            where a family has few (all ten digits without noise are one).
+            where a family has few.
 
     Raises:
         ValueError: a negative seed or no hosts.
@@ -65,44 +87,78 @@ def draw_groups(
     if num_hosts < 1 or seed < 0:
         raise ValueError(f"hosts must be at least 1 and the seed at least 0, not {num_hosts} and {seed}")
     rng = np.random.default_rng((int(held_out), seed))
+    epochs = config.family.draw_max_epochs(draw_seed(rng, held_out))
     groups = []
     for first in range(0, num_hosts, config.group_size):
         size = min(config.group_size, num_hosts - first)
-        task, host = draw_member(config, draw_seed(rng, held_out))
-        seeds = [draw_seed(rng, held_out) for _ in range(-(-size // config.hosts_alike))]
-        repeated = tuple(host_seed for host_seed in seeds for _ in range(config.hosts_alike))[:size]
-        groups.append(HostGroup(task, host, repeated))
+        member = draw_member(config, draw_seed(rng, held_out))
+        sets = -(-size // config.hosts_alike)
+        seeds = [draw_seed(rng, held_out) for _ in range(sets)]
+        prices = draw_prices(config, rng, sets)
+        places = [place // config.hosts_alike for place in range(size)]
+        groups.append(
+            HostGroup(
+                member.task,
+                replace(member.config, max_epochs=epochs),
+                tuple(seeds[place] for place in places),
+                tuple(prices[place] for place in places),
+                member.lack,
+            )
+        )
     return tuple(groups)
 
 
-def draw_member(config: GrowthConfig, seed: int) -> tuple[Task, HostConfig]:
-    """The data, width and learning rate of this seed."""
-    member = config.family.draw(seed, config.host)
+def draw_member(config: GrowthConfig, seed: int, *, lack: Lack | None = None) -> FamilyMember:
+    """The member of the family of this seed: its data, and how its hosts are built.
+
+    Its `config.max_epochs` is that of `config.host`: lengths are drawn for what stands side by side.
+
+    Args:
+        config: what to draw from.
+        seed: at least 0.
+        lack: what its hosts are to lack, one of `lacks_of(config)`; None draws that too.
+
+    Raises:
+        FileNotFoundError, DataError, OtherDataError: see `draw_groups`.
+    """
     if config.data == DIGITS:
         _compare(config, digits_digest())
-        return member.task, member.config
+        return config.family.draw(seed, config.host, lack=lack)
     task = read_data(config.data, config.data_limit)
     _compare(config, task.digest)
-    return task, member.config
+    return config.family.draw(seed, config.host, task, lack=lack)
 
 
-def every_member(config: GrowthConfig, seed: int) -> Iterator[tuple[Task, HostConfig]]:
-    """One held-out member for each combination of what the family may draw: no luck in which ones came up."""
+def lacks_of(config: GrowthConfig) -> tuple[Lack, ...]:
+    """What the hosts of these settings may lack: the kinds that the family draws and the topology knows."""
+    return tuple(lack for lack in LACKS[config.host.topology] if lack in config.family.lacks)
+
+
+def held_out_members(config: GrowthConfig, count: int, seed: int) -> Iterator[FamilyMember]:
+    """Members to judge on, one of each kind of `lacks_of(config)` in turn: no luck in which kinds came up.
+
+    Each has a length of episodes of its own. However many there are, those of one seed begin with the same ones.
+
+    Args:
+        config: what to draw from.
+        count: how many.
+        seed: at least 0.
+
+    Raises:
+        FileNotFoundError, DataError, OtherDataError: see `draw_groups`.
+    """
     rng = np.random.default_rng((1, seed))
-    family = config.family
-    own = config.data != DIGITS
-    for count in family.class_counts[:1] if own else family.class_counts:
-        for noise in family.label_noises[:1] if own else family.label_noises:
-            for width in family.widths:
-                for rate in family.learning_rates:
-                    fixed = replace(
-                        family,
-                        class_counts=(count,),
-                        label_noises=(noise,),
-                        widths=(width,),
-                        learning_rates=(rate,),
-                    )
-                    yield draw_member(replace(config, family=fixed), draw_seed(rng, held_out=True))
+    for lack in islice(cycle(lacks_of(config)), count):
+        member = draw_member(config, draw_seed(rng, held_out=True), lack=lack)
+        epochs = config.family.draw_max_epochs(draw_seed(rng, held_out=True))
+        yield member._replace(config=replace(member.config, max_epochs=epochs))
+
+
+def draw_prices(config: GrowthConfig, rng: np.random.Generator, count: int) -> tuple[float, ...]:
+    """`count` prices, log-uniform within `config.prices`."""
+    least, greatest = config.prices
+    drawn = np.exp(rng.uniform(log(least), log(greatest), count))
+    return tuple(np.clip(drawn, least, greatest).tolist())  # exp and log round
 
 
 def draw_seed(rng: np.random.Generator, held_out: bool) -> int:
@@ -164,6 +220,16 @@ def read_data(path: str, limit: float) -> ArrayTask:
 @lru_cache(maxsize=8)
 def _read_data(path: str, max_bytes: int, version: tuple[int, ...]) -> ArrayTask:
     return ArrayTask.from_npz(path, max_bytes=max_bytes)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value
+        case tuple():
+            return list(value)
+        case _:
+            return value
 
 
 def slots_of(host: HostConfig) -> SlotConfig:

@@ -25,6 +25,7 @@ class Episodes(NamedTuple):
         rolled_back: [host, epoch], whether the host diverged in the epoch and was set back to its last sound state.
         reward: [host, epoch] in every term.
         total_params: [host, epoch + 1]. host_params: of the bare host, [host].
+        price: that each host paid, [host], see `growth_reward`.
         grown: the seeds that each host holds in the end.
     """
 
@@ -39,6 +40,7 @@ class Episodes(NamedTuple):
     reward: RewardTerms
     total_params: Int[Tensor, "host time"]
     host_params: Int[Tensor, " host"]
+    price: Float[Tensor, " host"]
     grown: tuple[Mapping[str, GrownSeed], ...]
 
     @property
@@ -95,5 +97,6 @@ class EpisodeRecorder:
             ),
             total_params=torch.stack([each.signals.total_params for each in seen], dim=1),
             host_params=seen[0].signals.host_params,
+            price=seen[0].signals.parameter_price,
             grown=tuple(self._world.grown()),
         )

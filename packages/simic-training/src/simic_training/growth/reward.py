@@ -1,4 +1,4 @@
-"""What a step of growth is worth: accuracy gained, minus rent for the parameters that were added."""
+"""What a step of growth is worth: accuracy gained, minus rent for added parameters at the host's own price."""
 
 from typing import NamedTuple
 
@@ -23,21 +23,21 @@ class RewardTerms(NamedTuple):
         return self.accuracy + self.rent
 
 
-def growth_reward(
-    before: Observation[Tensor], after: Observation[Tensor], *, rent_rate: float
-) -> RewardTerms:
+def growth_reward(before: Observation[Tensor], after: Observation[Tensor]) -> RewardTerms:
     """Reward for moving hosts from one state to the next.
 
-    (accuracy' - accuracy) / 10 - rent_rate * (params' - params) / host_params
+    (accuracy' - accuracy) / 10 - price * (params' - params) / host_params
+
+    The price is each host's own, and part of what is observed (`SignalColumns.parameter_price`): at a price of 1 a host
+    must gain ten points of accuracy for doubling its parameters to pay.
 
     Both terms telescope: over an episode only the first and the last state count, so that no action is paid for by
     itself (pay per action teaches to prune and germinate in turns).
 
     Args:
         before, after: the same hosts at the end of two epochs.
-        rent_rate: reward lost per host's worth of added parameters.
     """
     old, new = before.signals, after.signals
     accuracy = (new.val_accuracy - old.val_accuracy) / POINTS_PER_REWARD
-    rent = -rent_rate * (new.total_params - old.total_params) / new.host_params
+    rent = -new.parameter_price * (new.total_params - old.total_params) / new.host_params
     return RewardTerms(accuracy, rent)

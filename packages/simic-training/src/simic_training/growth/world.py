@@ -37,17 +37,15 @@ class GrowthWorld:
     A host depends on its own group and seed alone.
 
     Args:
-        rent_rate: see `growth_reward`.
         rules: what is legal.
     """
 
     def __init__(
         self,
         *,
-        rent_rate: float,
         rules: LegalityRules = LegalityRules(),  # noqa: B008  (frozen)
     ) -> None:
-        self._rent_rate, self.rules = rent_rate, rules
+        self.rules = rules
         self._groups: tuple[HostGroup, ...] = ()
         self._populations: list[HostPopulation] = []
         self._observation: Observation[Tensor] | None = None
@@ -83,7 +81,7 @@ class GrowthWorld:
         """Set out fresh hosts.
 
         Args:
-            groups: at least one, all of one topology and length of episodes.
+            groups: at least one, all of one topology and length of episodes; each host pays its own price.
             grown: seeds that each host holds from the start; None for bare hosts.
 
         Raises:
@@ -101,7 +99,8 @@ class GrowthWorld:
         for group in groups:
             last = first + len(group.host_seeds)
             population = HostPopulation(group.task, group.config, rules=self.rules)
-            parts.append(population.reset(group.host_seeds, None if grown is None else grown[first:last]))
+            held = None if grown is None else grown[first:last]
+            parts.append(population.reset(group.host_seeds, held, parameter_prices=group.prices))
             populations.append(population)
             first = last
         self._groups, self._populations = tuple(groups), populations
@@ -133,7 +132,7 @@ class GrowthWorld:
         self._observation = after
         return WorldStep(
             observation=after,
-            reward=growth_reward(before, after, rent_rate=self._rent_rate),
+            reward=growth_reward(before, after),
             legal=torch.cat([outcome.legal for outcome in outcomes]),
             took_effect=torch.cat([outcome.took_effect for outcome in outcomes]),
             rolled_back=torch.cat([outcome.rolled_back for outcome in outcomes]),

@@ -28,11 +28,10 @@ def choices_section(records: RunRecords) -> Html:
     if records.episodes:
         quarter = max(1, len(records.episodes) // 4)
         early, late = records.episodes[:quarter], records.episodes[-quarter:]
-        epochs = records.config.env.host.max_epochs
         content.append(
             figures(
-                _germinated("Where and when: first quarter", early, epochs),
-                _germinated("Where and when: last quarter", late, epochs),
+                _germinated("Where and when: first quarter", early),
+                _germinated("Where and when: last quarter", late),
                 tag("div", _kept(late), class_="figure-like"),
             )
         )
@@ -102,10 +101,10 @@ def _took_effect(update: Update) -> float:
     return 100 * update.took_effect
 
 
-def _germinated(heading: str, episodes: Sequence[Episode], epochs: int) -> Html:
+def _germinated(heading: str, episodes: Sequence[Episode]) -> Html:
     return figure(
         heading,
-        germination_map(episodes, epochs, title=heading),
+        germination_map(episodes, title=heading),
         note=f"germinations by slot and epoch, {len(episodes)} episodes; the stronger the colour, the more of them",
     )
 

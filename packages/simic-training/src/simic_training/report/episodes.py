@@ -44,7 +44,8 @@ def episodes_section(records: RunRecords) -> Html:
         tag(
             "p",
             "Validation accuracy (%) above, the slots below, over the same epochs. Success is the return, and "
-            "tasks are not equally rewarding: with two classes a host starts at 50 % and has less to gain.",
+            "hosts are not equally rewarding: with two classes one starts at 50 % and has less to gain, and each has "
+            "its own price, the return that doubling its parameters costs.",
             class_="lead",
         ),
         stage_legend(),
@@ -62,7 +63,7 @@ def _figure(episode: Episode) -> Html:
     )
     if episode.rolled_back:
         outcome += f"; diverged and was rolled back in epoch {', '.join(map(str, episode.rolled_back))}"
-    task = f"{episode.task}, width {episode.width}, learning rate {episode.learning_rate:g}"
+    host = f"{episode.task}; lacks {episode.lack}, width {episode.width}, price {episode.price:.2g}"
     return tag(
         "figure",
         tag(
@@ -70,7 +71,7 @@ def _figure(episode: Episode) -> Html:
             tag("strong", f"Episode {episode.episode}"),
             tag("span", f"return {written(episode.episode_return, 2)}", class_="value"),
             tag("small", outcome),
-            tag("small", task),
+            tag("small", host),
         ),
         timeline(episode),
         _actions(episode),

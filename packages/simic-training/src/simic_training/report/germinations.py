@@ -14,12 +14,11 @@ ROW: Final = 26.0
 _TOP: Final = 4.0
 
 
-def germination_map(episodes: Sequence[Episode], epochs: int, *, title: str) -> Html:
+def germination_map(episodes: Sequence[Episode], *, title: str) -> Html:
     """A row per slot, a column per epoch; the stronger the colour, the more episodes germinated a seed there and then.
 
     Args:
-        episodes: at least one.
-        epochs: of an episode.
+        episodes: at least one; the longest one gives the number of columns.
         title: what is shown.
     """
     slots = list(episodes[0].slots)
@@ -30,6 +29,7 @@ def germination_map(episodes: Sequence[Episode], epochs: int, *, title: str) -> 
         if action.op is LifecycleOp.GERMINATE and action.took_effect
     )
     most = max(counts.values(), default=1)
+    epochs = max(len(episode.val_accuracy) - 1 for episode in episodes)
     x = Scale(0.5, epochs + 0.5, margin(slots), WIDTH - RIGHT)
     bottom = _TOP + ROW * len(slots)
     parts = []

@@ -66,7 +66,7 @@ def _outcomes(course: Course) -> list[Html]:
         figure(
             "What the return is made of",
             line_chart(places, [accuracy, rent], title="Parts of the return", include=[0.0]),
-            note="10 points of accuracy are worth 1; rent is paid for added parameters",
+            note="10 points of accuracy are worth 1; rent is paid for added parameters, at each host's own price",
             key=legend([("stroke c3", "accuracy gained"), ("stroke dashed c2", "rent")]),
         ),
         figure(
@@ -174,6 +174,8 @@ def _numbers(updates: list[Update]) -> Html:
     head = [
         "update",
         "episodes",
+        "epochs",
+        "price",
         "return",
         "accuracy %",
         f"size {TIMES}",
@@ -186,6 +188,8 @@ def _numbers(updates: list[Update]) -> Html:
         [
             str(update.update),
             str(update.episodes),
+            str(update.max_epochs),
+            f"{update.price:.2f}",
             update.episode_return.describe(2),
             f"{update.val_accuracy:.1f}",
             f"{update.size:.2f}",

@@ -38,12 +38,21 @@ def evaluate_command(records: RunRecords) -> Html:
 
 def _state(records: RunRecords) -> str:
     config = records.config
-    planned = f"{config.updates} updates of {config.batch} episodes"
+    planned = (
+        f"{config.updates} updates of {config.batch} episodes; "
+        f"episodes of {_range(config.env.family.max_epochs)} epochs, prices of {_range(config.env.prices)} for "
+        "doubling a host's parameters"
+    )
     if records.finished:
-        return f"Finished: {planned}, {config.env.host.max_epochs} epochs each."
+        return f"Finished: {planned}."
     if not records.updates:
         return f"Started: no update is done yet of {planned}."
-    return f"Unfinished: {len(records.updates)} of {planned}, {config.env.host.max_epochs} epochs each."
+    return f"Unfinished: {len(records.updates)} of {planned}."
+
+
+def _range(ends: tuple[float, float]) -> str:
+    low, high = ends
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _tile(name: str, value: str, note: str) -> Html:
@@ -120,13 +129,11 @@ def _judged(records: RunRecords) -> Html:
 
 
 def _took(records: RunRecords) -> Html:
-    epochs, before, seconds = records.config.env.host.max_epochs, 0, 0.0
+    before, seconds = 0, 0.0
     for update in records.updates:  # on the clock: the parts of an update add up several workers
-        seconds += (update.episodes - before) * epochs / update.steps_per_second
-        before = update.episodes
-    return _tile(
-        "Time", duration(seconds), f"of training; {before * epochs / seconds:.0f} host epochs a second"
-    )
+        seconds += (update.env_steps - before) / update.steps_per_second
+        before = update.env_steps
+    return _tile("Time", duration(seconds), f"of training; {before / seconds:.0f} host epochs a second")
 
 
 def duration(seconds: float) -> str:

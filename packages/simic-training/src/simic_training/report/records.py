@@ -28,6 +28,9 @@ class Update(NamedTuple):
 
     update: int
     episodes: int
+    env_steps: int
+    max_epochs: int
+    price: float
     episode_return: Estimate
     return_accuracy: float
     return_rent: float
@@ -73,8 +76,9 @@ class Episode(NamedTuple):
     episode: int
     update: int
     task: str
+    lack: str
     width: int
-    learning_rate: float
+    price: float
     episode_return: float
     return_accuracy: float
     return_rent: float

@@ -1,6 +1,6 @@
 """Everything that a training run is set by."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from leyline_types import LifecycleOp
 from simic_training.growth.config import MAX_GIB, GrowthConfig
@@ -20,7 +20,8 @@ class TrainConfig:
         policy: registered name of the policy (`tamiyo_policies.list_policies`).
         hidden_dim: width of the policy's layers.
         episodes: networks grown over the whole run, rounded up to whole batches.
-        groups: groups of hosts in a batch, each of `env.group_size` hosts that share a task.
+        groups: groups of hosts in a batch, each of `env.group_size` hosts that share a task. All episodes of a batch
+            have one length, drawn from `env.family.max_epochs`.
         units: equal parts that each group is cut into; one worker grows one at a time, on one thread. Smaller ones keep
             more workers busy and cost more time in all. Runs that differ in it draw other actions.
         stale_updates: by how many updates the weights that networks are grown with may be older than those that learn
@@ -85,6 +86,19 @@ class TrainConfig:
     def updates(self) -> int:
         """Batches of episodes, each followed by one update of the policy."""
         return -(-self.episodes // self.batch)
+
+    def epochs_of(self, update: int) -> int:
+        """Length of the episodes that this update, counted from 0, learns from."""
+        return self.env.family.draw_max_epochs(self.rollout_seed(update, 0))
+
+    def env_of(self, update: int) -> GrowthConfig:
+        """What this update's hosts are drawn from: `env` with one length of episodes."""
+        epochs = self.epochs_of(update)
+        return replace(self.env, family=replace(self.env.family, max_epochs=(epochs, epochs)))
+
+    def steps_until(self, update: int) -> int:
+        """Environment steps of all updates before this one."""
+        return self.batch * sum(self.epochs_of(before) for before in range(update))
 
     def progress(self, update: int) -> float:
         """Fraction of the run that is done before this update, counted from 0."""

@@ -53,16 +53,16 @@ class DivergenceWatch:
     def _in_words(self, found: Rollbacks) -> str:
         return (
             f"{found.hosts} of {found.of} hosts diverged and were rolled back ({found.times} times) under learning "
-            f"rates {_joined(self._config.env.family.learning_rates)}"
+            f"rate {self._config.env.host.learning_rate:g}"
         )
 
     def _end_if_hopeless(self) -> None:
         if len(self._newest) < MOST_DIVERGED or not all(found.widespread for _, found in self._newest):
             return
-        updates = _joined(update for update, _ in self._newest)
+        updates = ", ".join(str(update) for update, _ in self._newest)
         raise DivergedRunError(
             f"in each of the updates {updates} at least half of the hosts diverged; in the last, "
-            f"{self._in_words(self._newest[-1][1])}: a new run needs lower `env.family.learning_rates`. Nothing is lost"
+            f"{self._in_words(self._newest[-1][1])}: a new run needs a lower `env.host.learning_rate`. Nothing is lost"
         )
 
 
@@ -72,7 +72,3 @@ def _rollbacks_in(record: Mapping[str, Any]) -> tuple[int, Rollbacks]:
             return update, Rollbacks(hosts, of, times)
         case _:
             raise RunStorageError(f"{METRICS} is damaged or of another version: a line has no rollbacks")
-
-
-def _joined(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)

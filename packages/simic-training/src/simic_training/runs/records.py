@@ -79,11 +79,14 @@ def metrics_record(
     }
     spent["update"] = update_seconds
     rollbacks = Rollbacks.among(played)
-    steps = config.batch * config.env.host.max_epochs
+    epochs = config.epochs_of(update)
+    steps = config.batch * epochs
     return {
         "update": update + 1,
         "episodes": (update + 1) * config.batch,
-        "env_steps": (update + 1) * steps,
+        "env_steps": config.steps_until(update + 1),
+        "max_epochs": epochs,
+        "price": _mean([episodes.price for episodes in played]),
         "return": estimate(returns)._asdict(),
         "return_accuracy": _mean([episodes.reward.accuracy.sum(-1) for episodes in played]),
         "return_rent": _mean([episodes.reward.rent.sum(-1) for episodes in played]),
@@ -128,11 +131,11 @@ def episode_records(
     """
     host = 0
     for group in episodes.groups:
-        for host_seed in group.host_seeds:
+        for place, host_seed in enumerate(group.host_seeds):
             yield {
                 "episode": first + host,
                 "update": update,
-                **group.describe(),
+                **group.describe_host(place),
                 "host_seed": host_seed,
                 "return": float(episodes.episode_return[host]),
                 "return_accuracy": float(episodes.reward.accuracy[host].sum()),

@@ -60,7 +60,7 @@ def roll_out(
         ValueError: see `draw_groups` and `part_of_groups`.
     """
     groups = part_of_groups(draw_groups(config, num_hosts, seed), part, parts)
-    world = GrowthWorld(rent_rate=config.rent_rate, rules=config.rules)
+    world = GrowthWorld(rules=config.rules)
     stopwatch = Stopwatch()
     with stopwatch.time("host"):
         world.reset(groups)
@@ -97,7 +97,8 @@ def part_of_groups(groups: Sequence[HostGroup], part: int, parts: int) -> tuple[
         size, rest = divmod(len(group.host_seeds), parts)
         if rest:
             raise ValueError(f"{len(group.host_seeds)} hosts cannot be cut into {parts} equal parts")
-        taken.append(group._replace(host_seeds=group.host_seeds[part * size : (part + 1) * size]))
+        rows = slice(part * size, (part + 1) * size)
+        taken.append(group._replace(host_seeds=group.host_seeds[rows], prices=group.prices[rows]))
     return tuple(taken)
 
 

@@ -58,19 +58,24 @@ def _settings_of(kind: type[Any], default: Any, prefix: str) -> Iterator[Setting
 
 
 def argument_meanings(kind: type[Any]) -> dict[str, str]:
-    """What the docstring of a class says under Args about each name; names that stand together share a meaning."""
+    """What the docstring of a dataclass says under Args about each field; names that stand together share a meaning.
+
+    A line may tell of several: "width, height: of the image. depth: of both."
+    """
     _, _, section = (inspect.getdoc(kind) or "").partition("\nArgs:\n")
+    field_name = "|".join(field.name for field in fields(kind))
+    # After a sentence a name of no field is a word with a colon.
+    beginning = re.compile(rf"(?:^ {{4}}|(?<=\.) )((?:{field_name})(?:, (?:{field_name}))*): ")
     meanings: dict[str, str] = {}
     names: list[str] = []
     for line in section.splitlines():
         if not line.startswith("    "):
             break
-        found = re.fullmatch(r" {4}(\w+(?:, \w+)*): (.+)", line)
-        if found:
-            names = found[1].split(", ")
-            meanings |= dict.fromkeys(names, found[2])
-        else:
-            meanings |= {name: f"{meanings[name]} {line.strip()}" for name in names}
+        more, *told = beginning.split(line)
+        meanings |= {name: f"{meanings[name]} {more.strip()}".rstrip() for name in names}
+        for joined, meaning in zip(told[::2], told[1::2], strict=True):
+            names = joined.split(", ")
+            meanings |= dict.fromkeys(names, meaning)
     return meanings
 
 
@@ -83,12 +88,14 @@ def optional(hint: Any) -> Any:
 
 
 def described(hint: Any) -> str:
-    """A type in words: "an integer", "one of head, joint", "a list, each an integer"."""
+    """A type in words: "an integer", "one of head, joint", "a list, each an integer", "a list of 2, each a number"."""
     inner = optional(hint)
     if inner is not None:
         return f"{described(inner)}, or none"
     if typing.get_origin(hint) is tuple:
-        return f"a list, each {described(typing.get_args(hint)[0])}"
+        item, *others = typing.get_args(hint)
+        length = "" if others == [...] else f" of {1 + len(others)}"
+        return f"a list{length}, each {described(item)}"
     if issubclass(hint, IntEnum):
         return f"one of {', '.join(member.name.lower() for member in hint)}"
     if issubclass(hint, Enum):

@@ -65,16 +65,20 @@ def read_values(
     if not isinstance(content, Mapping):
         raise _wrong(where or "the settings", content, "a table")
     hints = typing.get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for name, value in content.items():
-        dotted = brief(f"{where}.{name}" if where else str(name))
+    prefix = f"{where}." if where else ""
+    for (
+        name,
+        value,
+    ) in content.items():  # before any value: where names are of another version, values are too
         if name not in hints:
+            dotted = brief(f"{prefix}{name}")
             near = nearest_table(dotted) if isinstance(value, Mapping) else nearest_setting(dotted)
             raise ConfigError(f"unknown key `{dotted}`; the nearest is `{near}`", [dotted])
-        values[name] = _from_plain(hints[name], value, dotted, complete)
+    values = {
+        name: _from_plain(hints[name], value, f"{prefix}{name}", complete) for name, value in content.items()
+    }
     if complete and (missing := [name for name in hints if name not in values]):
-        dotted = f"{where}.{missing[0]}" if where else missing[0]
-        raise ConfigError(f"`{dotted}` is missing", [dotted])
+        raise ConfigError(f"`{prefix}{missing[0]}` is missing", [f"{prefix}{missing[0]}"])
     return values
 
 
@@ -113,9 +117,10 @@ def _out_of_range(kind: type[Any], arguments: Mapping[str, Any], where: str, mes
     """The complaint of a dataclass, which knows its own fields only, with the names that the user knows."""
     prefix = f"{where}." if where else ""
     names = "|".join(field.name for field in fields(kind))
-    message, found = re.subn(rf"`({names})`", rf"`{prefix}\1`", message)
+    own = rf"(?:{names})(?:\.\w+)?"  # a field, or a field of a table among them
+    message, found = re.subn(rf"`({own})`", rf"`{prefix}\1`", message)
     if found:
-        return ConfigError(message, re.findall(rf"`({re.escape(prefix)}(?:{names}))`", message))
+        return ConfigError(message, re.findall(rf"`({re.escape(prefix)}{own})`", message))
     to_blame = [
         f"{prefix}{name}" for name, value in arguments.items() if not _stands_alone(kind, name, value)
     ]
@@ -151,9 +156,9 @@ def _from_plain(hint: Any, value: Any, where: str, complete: bool) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
         return read_values(hint, value, where, complete=complete)
     if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
+        item, *others = typing.get_args(hint)
+        if not isinstance(value, list | tuple) or (others != [...] and len(value) != 1 + len(others)):
             raise _wrong(where, value, described(hint))
-        item = typing.get_args(hint)[0]
         return tuple(
             _from_plain(item, each, f"{where}[{index}]", complete) for index, each in enumerate(value)
         )

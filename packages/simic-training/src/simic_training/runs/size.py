@@ -7,7 +7,8 @@ from typing import Final
 import torch
 
 from kasmina_hosts import host_bytes
-from leyline_types import observation_schema
+from kasmina_hosts.family import FEATURES_PER_CHANNEL
+from leyline_types import Topology, observation_schema
 from simic_training.growth.draws import GIB, draw_member, slots_of
 from simic_training.runs.config import TrainConfig
 from tamiyo_policies import PolicyConfig, get_policy
@@ -25,7 +26,8 @@ def check_size(config: TrainConfig) -> None:
     """See that a run fits into `config.memory_limit`.
 
     What is counted: weights, gradients and moments of the policy; the hosts that one worker grows at once, of the
-    largest width; and the features of an update. Seeds, activations and masks come on top: this is a lower bound.
+    largest width and lacking nothing; and the features of an update of the longest episodes. Seeds, activations
+    and masks come on top: this is a lower bound.
 
     Weights and batches of earlier updates that `stale_updates` keeps are counted too.
 
@@ -34,7 +36,7 @@ def check_size(config: TrainConfig) -> None:
         UnknownPolicyError: no policy is registered under the name.
         FileNotFoundError, ValueError: `config.env.data` cannot be read as data, or patches do not tile it.
     """
-    slot_config, epochs = slots_of(config.env.host), config.env.host.max_epochs
+    slot_config, epochs = slots_of(config.env.host), config.env.family.max_epochs[1]
     policy = PolicyConfig(policy=config.policy, slot_config=slot_config, hidden_dim=config.hidden_dim)
     at_once = config.env.group_size // config.units
     batches = 1 + config.stale_updates
@@ -43,7 +45,7 @@ def check_size(config: TrainConfig) -> None:
         {
             f"the policy (`hidden_dim` {config.hidden_dim})": batches * _policy_bytes(policy),
             f"{at_once} hosts at once (`env.group_size`, {_widths(config)})": _hosts_bytes(config, at_once),
-            f"what {config.batch} hosts observe in an update (`env.host.max_epochs` {epochs})": features,
+            f"what {config.batch} hosts observe in an update (`env.family.max_epochs` up to {epochs})": features,
         },
         config.memory_limit,
     )
@@ -61,14 +63,15 @@ def check_hosts(config: TrainConfig, at_once: int) -> None:
 
 
 def _hosts_bytes(config: TrainConfig, at_once: int) -> int:
-    host = replace(config.env.host, width=max(config.env.family.widths))
-    task, _ = draw_member(config.env, config.seed)
+    per_channel = FEATURES_PER_CHANNEL if config.env.host.topology is Topology.TRANSFORMER else 1
+    host = replace(config.env.host, width=per_channel * config.env.family.widths[1])
+    task = draw_member(config.env, config.seed).task
     channels, height, width = task.train.images.shape[1:]
     return at_once * host_bytes(host, (channels, height, width), task.num_classes)
 
 
 def _widths(config: TrainConfig) -> str:
-    return f"`env.family.widths` up to {max(config.env.family.widths)}"
+    return f"`env.family.widths` up to {config.env.family.widths[1]}"
 
 
 def _compare(parts: Mapping[str, int], memory_limit: float) -> None:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import torch
 
+from kasmina_hosts import HostPopulation
 from leyline_types import SlotConfig
 from simic_training.engines.here import HereEngine
 from simic_training.engines.load import Load
 from simic_training.engines.unit import Engine
-from simic_training.growth.draws import draw_groups
-from simic_training.growth.world import GrowthWorld
+from simic_training.growth.draws import draw_member
 from simic_training.ppo.diagnostics import action_counts, head_entropies
 from simic_training.ppo.stopwatch import Stopwatch
 from simic_training.ppo.trajectory import join_trajectories
@@ -64,10 +64,13 @@ def fresh_state(config: TrainConfig) -> TrainingState:
 
 
 def host_slots(config: TrainConfig) -> SlotConfig:
-    """The slots of the hosts that the settings describe."""
-    world = GrowthWorld(rent_rate=config.env.rent_rate, rules=config.env.rules)
-    world.reset(draw_groups(config.env, 1, config.seed))
-    return world.slot_config
+    """The slots of the hosts that the settings describe.
+
+    Raises:
+        ValueError: no hosts can be made of the settings, or `config.env.rules` leaves nothing to grow in them.
+    """
+    member = draw_member(config.env, config.seed)
+    return HostPopulation(member.task, member.config, rules=config.env.rules).slot_config
 
 
 def train(

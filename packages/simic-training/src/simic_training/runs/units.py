@@ -20,7 +20,7 @@ def units_of(config: TrainConfig, update: int) -> list[Unit]:
 
 def hosts_of(config: TrainConfig, update: int, group: int, part: int) -> tuple[HostGroup, ...]:
     """The hosts of a unit; arguments as those of `grow_unit`."""
-    drawn = draw_groups(config.env, config.env.group_size, config.rollout_seed(update, group))
+    drawn = draw_groups(config.env_of(update), config.env.group_size, config.rollout_seed(update, group))
     return part_of_groups(drawn, part, config.units)
 
 
@@ -43,7 +43,7 @@ def grow_unit(weights: bytes, config: TrainConfig, update: int, group: int, part
     policy, normalizer = policy_of(weights)
     rollout = roll_out(
         policy,
-        config.env,
+        config.env_of(update),
         config.env.group_size,
         config.rollout_seed(update, group),
         ppo=config.ppo,

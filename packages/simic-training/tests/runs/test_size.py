@@ -1,0 +1,48 @@
+"""How much memory a run is said to need: of the widest hosts and the longest episodes that the family draws."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from run_settings import TINY
+
+from kasmina_hosts import HostConfig, HostFamily, host_bytes
+from leyline_types import Topology, observation_schema
+from simic_training.growth.draws import GIB, slots_of
+from simic_training.runs.config import TrainConfig
+from simic_training.runs.size import TooLargeError, check_size
+
+
+def drawing(host: HostConfig = TINY.env.host, **family: tuple[int, int]) -> TrainConfig:
+    return replace(TINY, env=replace(TINY.env, host=host, family=replace(HostFamily(), **family)))
+
+
+def needed(config: TrainConfig) -> tuple[float, str]:
+    """Bytes, and what most of them are for."""
+    with pytest.raises(TooLargeError) as raised:
+        check_size(replace(config, memory_limit=1e-9))
+    found = re.fullmatch(
+        r"these settings need at least (\S+) GiB, .*; most of it for (.*)", str(raised.value)
+    )
+    assert found is not None
+    return float(found[1]) * GIB, found[2]
+
+
+@pytest.mark.parametrize(("topology", "width"), [(Topology.CNN, 3000), (Topology.TRANSFORMER, 6000)])
+def test_the_widest_hosts_count(topology: Topology, width: int) -> None:
+    host = HostConfig(topology=topology)
+    found, most = needed(drawing(host, widths=(4, 3000)))
+    one = host_bytes(replace(host, width=width), (1, 8, 8), 10)
+    assert found == pytest.approx(TINY.env.group_size * one, rel=0.02)
+    assert most == "2 hosts at once (`env.group_size`, `env.family.widths` up to 3000)"
+
+
+def test_the_longest_episodes_count() -> None:
+    found, most = needed(drawing(max_epochs=(1, 100_000)))
+    features = TINY.batch * 100_000 * observation_schema(slots_of(TINY.env.host)).dim * 4
+    assert found == pytest.approx(features, rel=0.02)
+    assert most == "what 4 hosts observe in an update (`env.family.max_epochs` up to 100000)"
+
+
+def test_what_fits_is_not_refused() -> None:
+    check_size(TINY)
