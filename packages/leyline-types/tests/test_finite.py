@@ -103,7 +103,7 @@ def test_which_columns_the_rule_speaks_of() -> None:
     assert DIVISOR_COLUMNS == ("baseline_loss", "host_params", "max_epochs", "max_steps", "seed_capacity")
     assert {block: len(names) for block, names in OPTIONAL_COLUMNS.items()} == {
         Block.BASE: 10,
-        Block.SLOT: 5,
+        Block.SLOT: 8,
         Block.TELEMETRY: 0,
     }
     assert OPTIONAL_COLUMNS[Block.BASE] >= {"loss_history", "last_op", "last_op_took_effect"}

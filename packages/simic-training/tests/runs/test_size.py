@@ -11,10 +11,16 @@ from leyline_types import Topology, observation_schema
 from simic_training.growth.draws import GIB, slots_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.size import TooLargeError, check_size
+from tamiyo_policies import register_builtin_policies
 
 
-def drawing(host: HostConfig = TINY.env.host, **family: tuple[int, int]) -> TrainConfig:
-    return replace(TINY, env=replace(TINY.env, host=host, family=replace(HostFamily(), **family)))
+@pytest.fixture(autouse=True, scope="module")
+def policies() -> None:
+    register_builtin_policies()
+
+
+def drawing(family: HostFamily, host: HostConfig = TINY.env.host) -> TrainConfig:
+    return replace(TINY, env=replace(TINY.env, host=host, family=family))
 
 
 def needed(config: TrainConfig) -> tuple[float, str]:
@@ -31,14 +37,14 @@ def needed(config: TrainConfig) -> tuple[float, str]:
 @pytest.mark.parametrize(("topology", "width"), [(Topology.CNN, 3000), (Topology.TRANSFORMER, 6000)])
 def test_the_widest_hosts_count(topology: Topology, width: int) -> None:
     host = HostConfig(topology=topology)
-    found, most = needed(drawing(host, widths=(4, 3000)))
+    found, most = needed(drawing(HostFamily(class_counts=(10, 10), widths=(4, 3000)), host))
     one = host_bytes(replace(host, width=width), (1, 8, 8), 10)
     assert found == pytest.approx(TINY.env.group_size * one, rel=0.02)
     assert most == "2 hosts at once (`env.group_size`, `env.family.widths` up to 3000)"
 
 
 def test_the_longest_episodes_count() -> None:
-    found, most = needed(drawing(max_epochs=(1, 100_000)))
+    found, most = needed(drawing(HostFamily(max_epochs=(1, 100_000))))
     features = TINY.batch * 100_000 * observation_schema(slots_of(TINY.env.host)).dim * 4
     assert found == pytest.approx(features, rel=0.02)
     assert most == "what 4 hosts observe in an update (`env.family.max_epochs` up to 100000)"

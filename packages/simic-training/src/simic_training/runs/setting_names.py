@@ -20,7 +20,7 @@ class Setting(NamedTuple):
     """A setting.
 
     Args:
-        name: dotted, for example "env.host.max_epochs".
+        name: dotted, for example "env.host.batch_size".
         hint: its type, as annotated.
         default: its value where nothing sets it.
         meaning: from the docstring of the dataclass that has it.
