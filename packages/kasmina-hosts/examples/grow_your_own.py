@@ -1,7 +1,7 @@
 """Grow a network of your own: an ordinary training loop, and one call at the end of every epoch.
 
 A small convolutional network learns scikit-learn's digits twice from the same start: as it is, and with a `Grower`
-that lets the heuristic of tamiyo-policies plant seeds behind its three stages. Needs kasmina-hosts and tamiyo-policies:
+that plants seeds behind its three stages, keeps what pays and says why. Needs kasmina-hosts:
 
     python grow_your_own.py [--epochs 30] [--seed 0] [--price 0.3]
 """
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from kasmina_hosts import DigitsTask, Grower, Split
-from tamiyo_policies import load_controller
 
 BATCH = 64
 
@@ -62,7 +61,6 @@ def train(task: DigitsTask, epochs: int, seed: int, *, grow: bool, price: float)
         grower = Grower(
             model,
             slots={"r0c0": "stages.0", "r0c1": "stages.1", "r0c2": "stages.2"},
-            controller=load_controller("heuristic"),
             optimizer=optimizer,
             sample=task.train.images[:1],
             max_epochs=epochs,
@@ -86,9 +84,10 @@ def train(task: DigitsTask, epochs: int, seed: int, *, grow: bool, price: float)
                 train_accuracy=train_accuracy,
                 val_accuracy=val_accuracy,
             )
-            action = "" if step.action is None else step.action.describe()
             refused = "" if step.took_effect else "  (not yet)"
-            print(f"epoch {epoch + 1:2d}  validation accuracy {val_accuracy:5.1f} %  {action}{refused}")
+            print(
+                f"epoch {epoch + 1:2d}  validation accuracy {val_accuracy:5.1f} %  {step.reason or ''}{refused}"
+            )
     return grower.export() if grow else model
 
 

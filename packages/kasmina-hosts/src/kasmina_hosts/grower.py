@@ -49,6 +49,7 @@ from leyline_types import (
     brief,
     find_not_finite,
 )
+from tamiyo_policies import HeuristicController
 
 
 class GrowthStep(NamedTuple):
@@ -58,12 +59,15 @@ class GrowthStep(NamedTuple):
         observation: what the controller saw, one environment.
         action: what it chose; None after the last epoch.
         legal, took_effect: whether it could be done, and was; WAIT always is.
+        reason: why a `HeuristicController` chose it, in a sentence with numbers; None of other controllers and after
+            the last epoch.
     """
 
     observation: Observation[Tensor]
     action: FactoredAction | None
     legal: bool
     took_effect: bool
+    reason: str | None
 
 
 ROUNDING = 1e-3
@@ -82,13 +86,14 @@ class Grower:
         model: any network.
         slots: slot id -> name of a layer (as in `model.named_modules()`) that puts out [B, C, H, W] or [B, T, D]; the
             seeds grow behind it. From input to output.
-        controller: decides; its own slots and legality rules must be `slots` and `rules`. It is asked once at the
-            start, without consequence, so that one that does not fit fails at once.
         optimizer: any of torch.optim but LBFGS, Muon and SparseAdam, made with the model's parameters.
         sample: an input of the model, of any batch size, to find shapes with; a tuple is
             its positional, a mapping its keyword arguments.
         max_epochs: how many epochs will be reported; schedules of growth are relative to it.
         num_classes: of the task; the loss of a guess is taken to be log(num_classes) nats.
+        controller: decides; its own slots and legality rules must be `slots` and `rules`. It is asked once at the
+            start, without consequence, so that one that does not fit fails at once. None: the heuristic that weighs
+            what a seed contributes against its price, `tamiyo_policies.HeuristicController`.
         parameter_price: accuracy that doubling the network must bring to be worth it, in tens of points (0.3: three
             points; 0: size does not matter); see `leyline_types.TaskConfig`. The controller is shown it.
         diagnose: returns the mean loss of the model on one small batch of validation data, some tens of samples, with
@@ -120,11 +125,11 @@ class Grower:
         model: nn.Module,
         *,
         slots: Mapping[str, str],
-        controller: Controller[Tensor, Any],
         optimizer: torch.optim.Optimizer,
         sample: Sample,
         max_epochs: int,
         num_classes: int,
+        controller: Controller[Tensor, Any] | None = None,
         parameter_price: float = 0.3,
         diagnose: Callable[[], Tensor] | None = None,
         validate: Callable[[], float] | None = None,
@@ -154,7 +159,10 @@ class Grower:
         )
         self._slot_rules = SlotRules.of(rules, self.slot_config, self._task)
         self._gates = gates or Gates.for_episode(max_epochs)
-        self._model, self._layers, self._controller = model, dict(slots), controller
+        self._model, self._layers = model, dict(slots)
+        self._controller: Controller[Tensor, Any] = (
+            HeuristicController(self.slot_config, rules=rules) if controller is None else controller
+        )
         self._validate, self._interactions, self._diagnose = validate, interactions, diagnose
         self._sample = sample
         self._arguments = {
@@ -166,7 +174,7 @@ class Grower:
             "seed": seed,
             "co_adapt": co_adapt,
         }
-        self._growth = no_growth(len(slots), controller.initial_memory(1), self._task)
+        self._growth = no_growth(len(slots), self._controller.initial_memory(1), self._task)
         self._ask(
             self._observe(self._growth, torch.zeros(1, len(slots), dtype=torch.long)), self._growth.memory
         )
@@ -208,8 +216,9 @@ class Grower:
         if now.epoch == self._task.max_epochs:
             self._check(observation)
             self._go_on(now)
-            return GrowthStep(observation, None, legal=True, took_effect=True)
+            return GrowthStep(observation, None, legal=True, took_effect=True, reason=None)
         actions, memory = self._ask(observation, now.memory)
+        reason = self._reason(observation, now.memory)
         measured = gate_inputs(now.hosts, now.seeds)
         applied = apply_actions(now.life, actions, self._slot_rules, self._gates, measured)
         life = tick(applied.state, self._gates, now.life.alpha)
@@ -218,7 +227,7 @@ class Grower:
         chosen = FactoredAction.from_indices(
             FactoredActions(*(int(head) for head in actions)), self.slot_config
         )
-        return GrowthStep(observation, chosen, bool(applied.legal), bool(applied.took_effect))
+        return GrowthStep(observation, chosen, bool(applied.legal), bool(applied.took_effect), reason)
 
     def reports(self) -> dict[str, SeedStateReport | None]:
         """The present state of every slot, by slot id; None where it is empty."""
@@ -364,6 +373,12 @@ class Grower:
         raise ValueError(
             f"the controller must answer FactoredActions of tensors and its memory, not {brief(repr(answer))}"
         )
+
+    def _reason(self, observation: Observation[Tensor], memory: Any) -> str | None:
+        """Why a heuristic acts as it does."""
+        if not isinstance(self._controller, HeuristicController):
+            return None
+        return str(self._controller.explain(observation, memory)[0])
 
     def _check(self, observation: Observation[Tensor]) -> None:
         """That all that must be finite is: a single network's values are soon looked at one by one.

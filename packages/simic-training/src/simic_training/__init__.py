@@ -9,11 +9,10 @@ from simic_training.envs.flatten import FlattenAction, FlattenVectorAction
 from simic_training.envs.registration import register_envs
 from simic_training.envs.single import GrowthEnv
 from simic_training.envs.vector import GrowthVectorEnv
-from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.results import Evaluation
-from simic_training.evaluation.run import evaluate_run
-from simic_training.evaluation.schedules import Schedule, ScheduleController
-from simic_training.evaluation.sweep import sweep
+from simic_training.evaluation.parts import PartsFolder
+from simic_training.evaluation.run import Evaluation, evaluate_run, sweep
+from simic_training.evaluation.schedules import Schedule, ScheduleChoice, ScheduleController
+from simic_training.evaluation.stages import EvaluationOptions
 from simic_training.growth.config import GrowthConfig
 from simic_training.growth.draws import HostGroup, OtherDataError, draw_groups
 from simic_training.growth.reward import RewardTerms, growth_reward
@@ -61,6 +60,7 @@ __all__ = [
     "OtherDataError",
     "PPOConfig",
     "PPOLoss",
+    "PartsFolder",
     "Progress",
     "Ratio",
     "RayEngine",
@@ -69,6 +69,7 @@ __all__ = [
     "RunFolder",
     "RunFolderError",
     "Schedule",
+    "ScheduleChoice",
     "ScheduleController",
     "Seen",
     "TooLargeError",

@@ -13,8 +13,9 @@ from simic_training.engines.local import LocalEngine, cores
 from simic_training.engines.ray_engine import RayEngine
 from simic_training.engines.ray_library import import_ray
 from simic_training.engines.unit import Done, Engine, Unit
-from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.units import play_unit
+from simic_training.evaluation.schedules import NONE
+from simic_training.evaluation.stages import HostDraw
+from simic_training.evaluation.units import GREEDY, HEURISTIC, POLICY, Player, play_unit
 from simic_training.growth.config import GrowthConfig
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.training import fresh_state
@@ -73,7 +74,7 @@ def weights() -> bytes:
     return weights_of(fresh_state(CONFIG))
 
 
-def tell_nobody(done: Done) -> None:
+def tell_nobody(done: Done, content: bytes) -> None:
     """Who did what does not matter here."""
 
 
@@ -94,11 +95,12 @@ def test_rollouts(benchmark: BenchmarkFixture, weights: bytes, workers: int, col
 
 @pytest.mark.parametrize("row", ["weights", "rollout of 8 hosts", "results of 64 hosts in an evaluation"])
 def test_bytes(benchmark: BenchmarkFixture, weights: bytes, row: str) -> None:
-    options = EvaluationOptions(hosts_per_member=16, schedules="none")
+    draw = HostDraw(UNIT, held_out=True, per_member=16, seed=0)
+    players = tuple(map(Player, (POLICY, GREEDY, NONE, HEURISTIC)))
     content = {
         "weights": lambda: weights,
         "rollout of 8 hosts": lambda: grow_unit(weights, *units_of(CONFIG, 0)[0].arguments),
-        "results of 64 hosts in an evaluation": lambda: play_unit(weights, UNIT, options, 0, 0, 0),
+        "results of 64 hosts in an evaluation": lambda: play_unit(weights, draw, 0, players),
     }[row]
     result = benchmark.pedantic(content, rounds=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info.update(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import tempfile
@@ -15,6 +16,8 @@ from commands import APART, HOSTS, end, end_as_a_terminal_does, start, tiny, tra
 from processes import command_line, descendants, is_alive, wait_until
 
 from simic_training.command.main import main
+from simic_training.command.units_shown import UnitsShown
+from simic_training.evaluation.parts import Progress
 from simic_training.runs.folder import METRICS, RunFolder
 
 CLUSTER = pytest.mark.cluster
@@ -41,9 +44,10 @@ def test_training_on_ray_is_the_same_training(
 @CLUSTER
 def test_evaluating_and_sweeping_on_ray_give_the_same_tables(cluster: Any, tmp_path: Path) -> None:
     assert train(tmp_path / "run", 4, "--workers", "1") == 0
-    words = ["evaluate", str(tmp_path / "run"), *HOSTS, "--schedules", "none"]
+    words = ["evaluate", str(tmp_path / "run"), *HOSTS]
     found = []
     for engine in (["--workers", "1"], ["--workers", "2"], ["--engine", "ray", "--address", cluster.address]):
+        shutil.rmtree(tmp_path / "run" / "evaluation", ignore_errors=True)
         assert main([*words, *engine]) == 0
         found.append(table_of(tmp_path / "run" / "evaluation.json"))
     assert found[0] == found[1] == found[2]
@@ -173,7 +177,7 @@ def test_a_command_that_was_killed_goes_on_where_it_was(cluster: Any, tmp_path: 
 
 @pytest.mark.slow
 def test_what_fails_is_told_with_a_command_that_plays_it_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The data are gone when the workers look for them: this process has read them before."""
     data, away, run = tmp_path / "mine.npz", tmp_path / "away.npz", tmp_path / "run"
@@ -183,30 +187,36 @@ def test_what_fails_is_told_with_a_command_that_plays_it_alone(
         "evaluate",
         str(run),
         *HOSTS,
-        "--schedules",
-        "none",
-        "--transfer",
         "--data",
         str(data),
         "--seed",
         "3",
     ]
-    assert main([*words, "--only", "4", "1", "1"]) == 0
-    assert "Unseen data: mine, group 1: task mine" in capsys.readouterr().out
-    data.rename(away)
+    first = "Unseen data: mine, member 1, controllers"
+    assert main([*words, "--only", first]) == 0
+    assert f"{first}: task mine" in capsys.readouterr().out
+    tell = UnitsShown.tell
+
+    def take_away(shown: UnitsShown, progress: Progress) -> None:
+        tell(shown, progress)
+        if data.exists():
+            data.rename(away)
+
+    monkeypatch.setattr(UnitsShown, "tell", take_away)
     assert main([*words, "--workers", "2"]) == 1
+    monkeypatch.undo()
     line = capsys.readouterr().err.splitlines()[-1]
-    told = re.search(r" failed 3 times: FileNotFoundError: .*mine\.npz.*; tamiyo (.* --only (\d) \d \d) plays it alone "
+    told = re.search(r" failed 3 times: FileNotFoundError: .*mine\.npz.*; tamiyo (.* --only '.*') plays it alone "
                      r"\(seed 3\) \(log: ", line)  # fmt: skip
     assert told is not None, line
     away.rename(data)
-    assert main(told[1].split()) == 0
+    assert main(shlex.split(told[1])) == 0
     printed = capsys.readouterr().out
     assert "policy-greedy" in printed
-    assert f"Nothing was written; tamiyo {told[1]} does the same again" in printed
+    assert f"Its result was not kept; tamiyo {told[1]} does the same again" in printed
     assert not (run / "evaluation.json").exists()
-    assert main([*words, "--only", "1", "9", "1"]) == 2
-    assert "--only: there is no unit 1 9 1 in what is to be played" in capsys.readouterr().err
+    assert main([*words, "--only", "family, member 9"]) == 2
+    assert "--only: there is no unit 'family, member 9' in what is to be played" in capsys.readouterr().err
 
 
 def test_one_unit_of_a_sweep(
@@ -215,6 +225,6 @@ def test_one_unit_of_a_sweep(
     monkeypatch.chdir(tmp_path)
     few = ["sweep", *tiny(4), "--env.rules.enabled-blueprints", "norm", *HOSTS]
     gone = ["--engine", "ray", "--address", "127.0.0.1:1"]  # the cluster that it failed on need not be there
-    assert main([*few, *gone, "--only", "1", "2", "1"]) == 0
-    assert "family, group 2: task" in capsys.readouterr().out
+    assert main([*few, *gone, "--only", "family, member 2, schedules"]) == 0
+    assert "family, member 2, schedules: task" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -39,7 +39,7 @@ from tamiyo_policies import CheckpointError, clear_registry
         (["evaluate", "x", "--hosts-per-member", "0"], "must be an integer of at least 1, not '0'"),
         (["evaluate", "x", "--members-per-lack", "-1"], "must be an integer of at least 1, not '-1'"),
         (["evaluate", "x", "--seed", "1.5"], "must be an integer of at least 0, not '1.5'"),
-        (["evaluate", "x", "--schedules", "some"], "argument --schedules: invalid choice: 'some'"),
+        (["evaluate", "x", "--schedules", "all"], "unknown option --schedules; the nearest is"),
         (["evaluate", "x", "--against", "random"], "unknown option --against; the nearest is"),
         (["sweep", "--out"], "argument --out: expected one argument"),
         (["report"], "the following arguments are required: RUN"),

@@ -2,21 +2,24 @@
 
 import errno
 import json
+import re
 import shutil
 import signal
 import tempfile
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import HOSTS, tiny, train
+from commands import HOSTS, end, start, tiny, train
+from processes import wait_until
 
 from leyline_types import BlueprintAction
 from simic_training.command import checks
 from simic_training.command import evaluate as evaluate_module
 from simic_training.command.main import main
-from simic_training.engines.unit import Done
+from simic_training.evaluation.parts import Progress
 from simic_training.evaluation.run import evaluate_run
 from simic_training.evaluation.tables import table_from_json
 from simic_training.runs.folder import RunFolder
@@ -42,15 +45,17 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def test_evaluate_then_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clear_registry()  # as in a process of its own
-    assert main(["evaluate", str(run), *HOSTS, "--schedules", "none"]) == 0
+    assert main(["evaluate", str(run), *HOSTS]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "100 %, family" in printed.out
-    tables = [table_from_json(table) for table in json.loads((run / "evaluation.json").read_text())["tables"]]
-    assert len(tables) >= 2
-    for table in tables:
-        assert table.title in printed.out
-        assert all(name.split()[0] in printed.out for name in table.rows)
+    content = json.loads((run / "evaluation.json").read_text())
+    (table,) = [table_from_json(table) for table in content["tables"]]
+    assert table.title in printed.out
+    assert list(table.rows) == ["policy", "policy-greedy", "none", "random", "heuristic", "best schedule"]
+    assert all(name in printed.out for name in table.rows)
+    said = {cells[3] for name, cells in table.rows.items() if not name.startswith("policy")}
+    assert said <= {"better", "worse", "no difference shown"}
     assert all(
         len(line) <= 80 for line in printed.out.splitlines() if not line.startswith(("Written", "Next"))
     )
@@ -66,9 +71,9 @@ def test_evaluate_then_report(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     ("words", "message"),
     [
         (["--hosts-per-member", "1"], "at least 16 are needed"),
-        ([*HOSTS, "--data", "x.npz"], "--data needs --transfer"),
-        ([*HOSTS, "--transfer", "--data", "nowhere.npz"], "No such file or directory"),
-        ([*HOSTS, "--transfer", "--data", "empty.npz"], "empty.npz"),
+        ([*HOSTS, "--data", "nowhere.npz"], "No such file or directory"),
+        ([*HOSTS, "--data", "empty.npz"], "empty.npz"),
+        ([*HOSTS, "--only", "family, member 9, controllers"], "--only: there is no unit 'family, member 9,"),
     ],
 )
 def test_evaluations_that_cannot_be_made(
@@ -92,7 +97,7 @@ def test_a_run_that_goes_on_is_charged_for_what_it_has_done(run: Path) -> None:
     metrics = run / "metrics.jsonl"
     first, _ = metrics.read_text().splitlines(keepends=True)  # of two updates
     metrics.write_text(first)
-    assert main(["evaluate", str(run), *HOSTS, "--schedules", "none"]) == 0
+    assert main(["evaluate", str(run), *HOSTS]) == 0
     assert json.loads((run / "evaluation.json").read_text())["settings"]["trained_episodes"] == 2
 
 
@@ -103,19 +108,21 @@ def test_a_signal_ends_an_evaluation_and_leaves_the_old_one(
     (run / "evaluation.json").write_text("{}")
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def raise_it(done: Done, part: float) -> None:
-        signal.raise_signal(signum)
+    def raise_it(progress: Progress) -> None:
+        if progress.finished == 2:
+            signal.raise_signal(signum)
 
     def interrupted(*arguments: object, **options: object) -> object:
         return evaluate_run(*arguments, **{**options, "on_progress": raise_it})  # type: ignore[arg-type]
 
     monkeypatch.setattr(evaluate_module, "evaluate_run", interrupted)
     try:
-        assert main(["evaluate", str(run), "--hosts-per-member", "64"]) == 128 + signum
+        assert main(["evaluate", str(run), *HOSTS, "--workers", "1"]) == 128 + signum
     finally:
         signal.signal(signal.SIGINT, former)
     assert capsys.readouterr().err == f"tamiyo: ended by {signum.name}\n"
     assert (run / "evaluation.json").read_text() == "{}"
+    assert len(list((run / "evaluation").iterdir())) == 2  # what was finished stays
 
 
 def test_an_evaluation_that_cannot_be_written(
@@ -125,9 +132,66 @@ def test_an_evaluation_that_cannot_be_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RunFolder, "write_json", full)
-    words = ["evaluate", str(run), *HOSTS, "--schedules", "none"]
+    words = ["evaluate", str(run), *HOSTS]
     assert main(words) == 1
-    assert capsys.readouterr().err == f"tamiyo: No space left on device (log: {run / 'log.txt'})\n"
+    told = f"nothing that was finished is lost: tamiyo {' '.join(words)} goes on"
+    assert capsys.readouterr().err == f"tamiyo: No space left on device; {told} (log: {run / 'log.txt'})\n"
+    monkeypatch.undo()
+    assert main(words) == 0  # at once: nothing is left to be played
+    assert " %, " not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_to_the_same_tables(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    few = (*HOSTS, "--full", "--workers", "1")
+    assert main(["evaluate", str(whole), *few]) == 0
+    parts = len(kept_parts(whole))
+    kept = [0]
+    for more in (1, 4, 9):
+        process = start("evaluate", str(run), *few)
+        wanted = kept[-1] + more
+        wait_until("more parts are there", partial(enough_parts, run, wanted), process)
+        end(process, signal.SIGKILL)
+        kept.append(len(kept_parts(run)))
+        assert not (run / "evaluation.json").exists()
+    assert kept[-1] < parts
+    kept_parts(run)[0].write_bytes(b"damaged")
+    capsys.readouterr()
+    assert main(["evaluate", str(run), *few]) == 0
+    printed = capsys.readouterr()
+    assert re.search(rf"Going on: \d+ of {parts} parts are there", printed.out)
+    assert "cannot be used" in printed.err
+    one, other = (json.loads((folder / "evaluation.json").read_text()) for folder in (whole, run))
+    assert one == other
+    assert [path.name for path in kept_parts(run)] == [path.name for path in kept_parts(whole)]
+
+
+def enough_parts(run: Path, wanted: int) -> bool:
+    return len(kept_parts(run)) >= wanted
+
+
+def kept_parts(run: Path) -> list[Path]:
+    return sorted((run / "evaluation").glob("*.part"))
+
+
+def test_parts_of_another_policy_are_of_no_use(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(run), *HOSTS, "--workers", "1"]
+    assert main(words) == 0
+    before = {path.name for path in kept_parts(run)}
+    other = tmp_path / "other"
+    assert train(other, 4, "--seed", "1") == 0
+    shutil.copy(other / "checkpoint.safetensors", run)
+    capsys.readouterr()
+    assert main(words) == 0
+    after = {path.name for path in kept_parts(run)}
+    assert len(after) == len(before) == 8
+    assert len(after & before) == 4  # where schedules are chosen, no policy plays
+    assert "Going on: 4 of 8 parts are there" in capsys.readouterr().out
 
 
 def test_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

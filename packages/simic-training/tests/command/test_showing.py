@@ -16,6 +16,7 @@ from simic_training.command.units_shown import UnitsShown
 from simic_training.command.workers_shown import show_workers
 from simic_training.engines.load import Load, Share
 from simic_training.engines.unit import Done
+from simic_training.evaluation.parts import Progress
 from simic_training.evaluation.tables import Column, Table
 from simic_training.runs.interrupts import InterruptGuard
 from simic_training.statistics import Estimate
@@ -64,9 +65,10 @@ def test_what_was_done_before_tells_nothing_about_the_speed() -> None:
 def test_units_are_told_with_the_time_left_and_then_who_did_them() -> None:
     output, file = console()
     with ProgressShown(output, "") as shown:
-        units = UnitsShown(shown, InterruptGuard())
-        units.tell(Done("family, group 1", "worker_0", 3.0, 0), 0.5)
-        units.tell(Done("family, group 2", "worker_1", 9.0, 0), 1.0)
+        units = UnitsShown(shown, output, InterruptGuard())
+        units.tell(Progress(None, 0, 0, 2, 0.0, 0.0))
+        units.tell(Progress(Done("family, group 1", "worker_0", 3.0, 0), 1, 0, 2, 0.5, 0.0))
+        units.tell(Progress(Done("family, group 2", "worker_1", 9.0, 0), 2, 0, 2, 1.0, 0.0))
     units.tell_workers(output)
     first, last, *workers = file.getvalue().splitlines()
     assert first.startswith("50 %, family, group 1, 0:")
@@ -76,6 +78,33 @@ def test_units_are_told_with_the_time_left_and_then_who_did_them() -> None:
         ["worker_1", "1", "9", "6.7"],
     ]
     assert workers[5].endswith(" cores busy, slowest unit 1.5x (family, group 2 on worker_1)")
+
+
+def test_units_that_are_there_are_told_of_and_say_nothing_about_the_speed() -> None:
+    output, file = console()
+    clock = Clock()
+    with ProgressShown(output, "", clock=clock) as shown:
+        units = UnitsShown(shown, output, InterruptGuard())
+        units.tell(Progress(None, 12, 12, 40, 0.3, 0.3))
+        clock.now += 6.0
+        units.tell(Progress(Done("one", "here", 6.0, 0), 13, 12, 40, 0.4, 0.3))
+        units.tell(Progress(None, 15, 14, 40, 0.6, 0.5))
+        clock.now += 6.0
+        units.tell(Progress(Done("two", "here", 6.0, 0), 16, 14, 40, 0.7, 0.5))
+    units.tell_workers(output)
+    assert file.getvalue().splitlines() == [
+        "Going on: 12 of 40 parts are there",
+        "40 %, one, 0:36 left",
+        "Going on: 14 of 40 parts are there",
+        "70 %, two, 0:18 left",
+    ]
+
+
+def test_nobody_did_what_was_there() -> None:
+    output, file = console()
+    with ProgressShown(output, "") as shown:
+        UnitsShown(shown, output, InterruptGuard()).tell_workers(output)
+    assert file.getvalue() == ""
 
 
 def test_many_workers_are_shown_by_their_machines() -> None:
@@ -127,7 +156,7 @@ TABLE = Table(
     ),
     rows={
         "policy": (Estimate(84.2, 81.0, 87.1), 1.5, None, Estimate(-0.25, -1.0, 0.5)),
-        "schedule of the best return, conv_light x1 @0": (
+        "schedule of the best return, conv_light r0c1 @0": (
             Estimate(80.0, 79.0, 81.0),
             1.0,
             Estimate(4.2, -1.0, 9.9),

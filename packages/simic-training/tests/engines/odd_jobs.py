@@ -15,7 +15,7 @@ from processes import PATIENCE, wait_until
 from simic_training.engines.unit import Done, Engine, OnDone, Unit, Work
 
 
-def tell_nobody(done: Done) -> None:
+def tell_nobody(done: Done, content: bytes) -> None:
     """For tests that do not ask who did what."""
 
 

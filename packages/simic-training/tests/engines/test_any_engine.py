@@ -32,24 +32,28 @@ def workers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_results_come_in_the_order_of_the_units(workers: Engine, tmp_path: Path) -> None:
     """The first unit is done when five others have been told of."""
     done: list[Done] = []
+    contents: dict[str, bytes] = {}
 
-    def note(each: Done) -> None:
+    def note(each: Done, content: bytes) -> None:
         done.append(each)
+        contents[each.unit] = content
         (tmp_path / each.unit).touch()
 
     units = [Unit(f"unit {number}", (number, tmp_path, 0 if number else 5)) for number in range(6)]
     assert do(workers, answer_when, b"n", units, note) == [f"n{number}".encode() for number in range(6)]
     assert sorted(each.unit for each in done) == [unit.name for unit in units]
     assert done[-1].unit == "unit 0"
+    assert contents == {f"unit {number}": f"n{number}".encode() for number in range(6)}
     assert all(each.seconds > 0.0 for each in done)
     assert all(each.faults == 0 for each in done)
 
 
 def test_without_workers_units_are_done_one_after_the_other() -> None:
-    done: list[Done] = []
+    done: list[tuple[Done, bytes]] = []
     units = [Unit(f"unit {number}", (number,)) for number in range(3)]
-    assert do(HereEngine(), answer, b"n", units, done.append) == [b"n0", b"n1", b"n2"]
-    assert [(each.unit, each.faults) for each in done] == [(unit.name, 0) for unit in units]
+    assert do(HereEngine(), answer, b"n", units, lambda *each: done.append(each)) == [b"n0", b"n1", b"n2"]
+    assert [(each.unit, each.faults) for each, _ in done] == [(unit.name, 0) for unit in units]
+    assert [content for _, content in done] == [b"n0", b"n1", b"n2"]
     assert do(HereEngine(), who, b"", [Unit("", ())]) == [str(os.getpid()).encode()]
 
 
@@ -76,7 +80,7 @@ def test_what_passes_is_done_again(
     done: list[Done] = []
     units = [Unit("the unlucky one", (tmp_path / "notes", errors)), Unit("another", (tmp_path / "more", []))]
     with caplog.at_level(logging.WARNING):
-        assert do(workers, stumble, b"", units, done.append) == [b"done", b"done"]
+        assert do(workers, stumble, b"", units, lambda each, _: done.append(each)) == [b"done", b"done"]
     assert {each.unit: each.faults for each in done} == {"the unlucky one": len(errors), "another": 0}
     assert caplog.text.count("the unlucky one is begun again") == len(errors)
     assert ("the worker died" in caplog.text) == ("die" in errors)

@@ -55,7 +55,7 @@ def test_a_unit_of_which_workers_die_ends_too(two: LocalEngine, tmp_path: Path) 
 
 def test_workers_do_not_hear_ctrl_c(two: LocalEngine, tmp_path: Path) -> None:
     done: list[Done] = []
-    do(two, stumble, b"", [Unit("", (tmp_path / "notes", ["interrupt"]))], done.append)
+    do(two, stumble, b"", [Unit("", (tmp_path / "notes", ["interrupt"]))], lambda each, _: done.append(each))
     assert [each.faults for each in done] == [0]
 
 
@@ -63,7 +63,9 @@ def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
     with closing(LocalEngine(1)) as one:
         threading.Thread(target=kill_when_busy, args=(tmp_path,)).start()
         done: list[Done] = []
-        assert do(one, at_work, b"", [Unit("", (tmp_path, 1))], done.append) == [b"late"]
+        assert do(one, at_work, b"", [Unit("", (tmp_path, 1))], lambda each, _: done.append(each)) == [
+            b"late"
+        ]
         assert [each.faults for each in done] == [1]
         (victim,) = (int(path.name) for path in tmp_path.iterdir() if path.name.isdecimal())
         assert victim not in one.pids
@@ -90,7 +92,7 @@ def test_a_worker_that_cannot_be_forked_is_tried_again(
     monkeypatch.setattr(ProcessPoolExecutor, "submit", failing)
     with closing(LocalEngine(1)) as one:
         done: list[Done] = []
-        assert do(one, answer, b"", [Unit("", (7,))], done.append) == [b"7"]
+        assert do(one, answer, b"", [Unit("", (7,))], lambda each, _: done.append(each)) == [b"7"]
         assert [each.faults for each in done] == [1]
 
 
@@ -107,7 +109,7 @@ def refuse() -> None:
 
 def test_a_worker_that_dies_while_it_sends_is_noticed(two: LocalEngine, tmp_path: Path) -> None:
     done: list[Done] = []
-    (result,) = do(two, send_much, b"", [Unit("", (tmp_path / "notes",))], done.append)
+    (result,) = do(two, send_much, b"", [Unit("", (tmp_path / "notes",))], lambda each, _: done.append(each))
     assert len(result) == 50_000_000
     assert [each.faults for each in done] == [1]
 

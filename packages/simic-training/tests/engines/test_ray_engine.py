@@ -102,7 +102,7 @@ def test_a_node_that_is_killed_is_done_without(cluster: Any, engine: RayEngine, 
 
     thread = threading.Thread(target=strike)
     thread.start()
-    assert do(engine, at_work, b"", units, done.append) == [b"late"] * 3
+    assert do(engine, at_work, b"", units, lambda each, _: done.append(each)) == [b"late"] * 3
     thread.join()
     assert [each.faults for each in done] == [1, 1, 1]
 

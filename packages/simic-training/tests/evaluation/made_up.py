@@ -6,9 +6,8 @@ from dataclasses import replace
 import torch
 
 from kasmina_hosts import HostConfig, HostFamily, Lack
-from simic_training.evaluation.options import EvaluationOptions
 from simic_training.evaluation.outcomes import Host, Outcomes
-from simic_training.evaluation.stages import paired_hosts
+from simic_training.evaluation.stages import EvaluationOptions, held_out_stage
 from simic_training.growth.config import GrowthConfig
 from simic_training.growth.draws import HostGroup
 
@@ -29,7 +28,7 @@ def tiny_groups(count: int, hosts: int, *, lack: Lack = Lack.NOTHING) -> list[Ho
     """Held-out groups of so many hosts each, all of one lack."""
     config = replace(TINY, family=replace(TINY.family, lacks=(lack,)))
     options = EvaluationOptions(members_per_lack=16, hosts_per_member=hosts)
-    return list(paired_hosts(config, options)[:count])
+    return list(held_out_stage(config, options).groups[:count])
 
 
 def make_host(seed: int, *, lack: Lack = Lack.NOTHING, member: int = 0, price: float = 0.3) -> Host:

@@ -6,17 +6,16 @@ from made_up import make_host, make_outcomes
 
 from kasmina_hosts import Lack
 from simic_training.evaluation.comparisons import (
-    CHOSEN,
     about,
     by_return,
-    controllers_table,
-    family_tables,
     lacks_table,
     lead,
     schedules_table,
     static_table,
+    verdict,
+    verdict_table,
 )
-from simic_training.evaluation.outcomes import Host, Outcomes, chosen_elsewhere, join_outcomes
+from simic_training.evaluation.outcomes import Host, Outcomes, join_outcomes
 from simic_training.statistics import Estimate
 
 HOSTS = [
@@ -56,21 +55,50 @@ def test_leads_are_paired_host_by_host() -> None:
     assert turned.low < -50
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.01, 0.3, "better"),
+        (-0.3, -0.01, "worse"),
+        (-0.1, 0.3, "no difference shown"),
+        (0.0, 0.3, "no difference shown"),
+        (-0.3, 0.0, "no difference shown"),
+    ],
+)
+def test_verdicts_in_words(low: float, high: float, words: str) -> None:
+    assert verdict(Estimate((low + high) / 2, low, high)) == words
+
+
 def test_rows_by_hand() -> None:
-    table = controllers_table("Title", "Note.", CONTROLLERS)
+    """The policy gains 1 on half of the hosts over none, and loses there 0.5 to those who gain 1 on the others."""
+    worst = four([50.0] * 4, [1.0, 1.5, 2.0, 2.5])
+    table = verdict_table("Title", "Note.", {**CONTROLLERS, "worst": worst})
     assert table.title == "Title (4 hosts)"
-    assert list(table.rows) == ["policy", "policy-greedy", "none", "random", "heuristic"]
-    accuracy, size, episode_return, points, gained = table.rows["policy"]
-    assert isinstance(accuracy, Estimate)
-    assert isinstance(episode_return, Estimate)
-    assert accuracy.mean == pytest.approx(81.5)
-    assert (size, episode_return.mean, points, gained) == (1.5, 5.0, None, None)
-    *_, points, gained = table.rows["none"]
-    assert isinstance(points, Estimate)
+    assert table.note.startswith("Note. 4 hosts of 4 members")
+    assert list(table.rows) == [*CONTROLLERS, "worst"]
+    assert table.rows["policy"] == (5.0, 1.5, None, None, None, None, 81.5)
+    assert table.rows["policy-greedy"] == (5.5, 1.5, None, None, None, None, 82.0)
+    episode_return, size, gained, said, greedy, greedy_said, accuracy = table.rows["none"]
+    assert (episode_return, size, accuracy) == (4.5, 1.0, 76.5)
+    assert gained == pytest.approx(Estimate(0.5, 0.0, 1.0))
+    assert greedy == pytest.approx(Estimate(1.0, 0.0, 2.0))
+    assert said == greedy_said == "no difference shown"
+    _, _, gained, said, _, greedy_said, _ = table.rows["worst"]
     assert isinstance(gained, Estimate)
-    assert points.mean == pytest.approx((2 + 2 + 6 + 10) / 4)
-    assert gained.mean == pytest.approx(0.5)
-    assert table.rows["policy-greedy"][3] == pytest.approx(Estimate(-0.5, -1.0, 0.0))
+    assert gained.mean == pytest.approx(3.25)
+    assert gained.low > 0
+    assert said == greedy_said == "better"
+
+
+def test_policies_may_be_judged_apart() -> None:
+    rival = four([50.0] * 4, [5.0, 5.0, 6.5, 6.5])
+    verdicts = verdict_table("", "", {"policy": POLICY, "policy-greedy": OTHERS["random"], "none": rival})
+    _, _, sampled, _, greedy, said, _ = verdicts.rows["none"]
+    assert isinstance(sampled, Estimate)
+    assert isinstance(greedy, Estimate)
+    assert sampled.mean == pytest.approx(-0.75)
+    assert greedy.mean == pytest.approx(-1.0)
+    assert said == "no difference shown"  # by 2 on two hosts and not at all on the others
 
 
 @pytest.mark.parametrize(
@@ -82,11 +110,11 @@ def test_other_hosts_are_refused(other: Host) -> None:
     here = make_outcomes([1.0, 1.0], [1.0, 1.0], hosts=[make_host(1), make_host(3, member=1)])
     elsewhere = here._replace(hosts=(here.hosts[0], other))
     with pytest.raises(
-        ValueError, match=r"none was played on host \(.*\), the policy on \('task 1', 0.3, 3\)"
+        ValueError, match=r"none was played on host \(.*\), the other on \('task 1', 0.3, 3\)"
     ):
-        controllers_table("Title", "", {"policy": here, "none": elsewhere})
-    with pytest.raises(ValueError, match="none was played on 2 hosts, the policy on 4"):
-        controllers_table("Title", "", {"policy": POLICY, "none": here})
+        verdict_table("Title", "", {"policy": here, "policy-greedy": here, "none": elsewhere})
+    with pytest.raises(ValueError, match="none was played on 2 hosts, the other on 4"):
+        verdict_table("Title", "", {"policy": POLICY, "policy-greedy": POLICY, "none": here})
 
 
 def test_hosts_of_a_member_are_resampled_together() -> None:
@@ -132,7 +160,7 @@ def test_hosts_of_lacks_may_stand_in_any_order() -> None:
 
 def test_static_networks_and_their_size() -> None:
     rows = static_table("Static", {"policy": POLICY, **STATIC}).rows
-    assert rows["policy"][1:] == (600.0, 1.0, None)
+    assert rows["policy"][1:] == (600.0, 1.0, (3 * 25 + 15) / 4, None)
     assert rows["static-wide"][1] == pytest.approx(400 * 6.2 / 4)
     assert rows["static-wide"][2] == pytest.approx((1.1 + 1.1 + 1 + 1) / 4)
 
@@ -145,39 +173,16 @@ def test_schedules_come_best_first() -> None:
     assert len(schedules_table(SCHEDULES).columns) == 3
 
 
-def test_a_schedule_is_chosen_on_the_other_members() -> None:
-    hosts = [make_host(seed, member=seed // 2) for seed in range(6)]
-    one = make_outcomes([1.0] * 6, [9.0, 9.0, 1.0, 1.0, 1.0, 1.0], hosts=hosts)
-    two = make_outcomes([2.0] * 6, [0.0, 0.0, 2.0, 2.0, 3.0, 3.0], hosts=hosts)
-    # Elsewhere than on member 0 the second is better, elsewhere than on 1 and on 2 the first.
-    chosen = chosen_elsewhere([one, two])
-    assert chosen.test_accuracy.tolist() == [2.0, 2.0, 1.0, 1.0, 1.0, 1.0]
-    assert chosen.episode_return.tolist() == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
-
-
-def test_tables_of_the_family() -> None:
-    tables = list(family_tables(CONTROLLERS, SCHEDULES, STATIC))
-    assert [table.title for table in tables] == [
-        "Held-out hosts (4 hosts)",
-        "By lack",
-        "Equal final parameters (4 hosts)",
-        "Fixed schedules (4 hosts)",
-    ]
-    assert list(tables[0].rows) == [*CONTROLLERS, CHOSEN]
-    assert list(tables[2].rows) == ["policy", "static-seeds", "static-wide"]
-    chosen = tables[0].rows[CHOSEN][2]
-    assert isinstance(chosen, Estimate)
-    # Elsewhere than on a host of lack norm "dear" is better (17 of three hosts to 15), else "cheap".
-    assert chosen.mean == pytest.approx((1 + 1 + 5 + 5) / 4)
-    titles = [table.title for table in family_tables(CONTROLLERS, {}, STATIC)]
-    assert titles == ["Held-out hosts (4 hosts)", "By lack", "Equal final parameters (4 hosts)"]
-    assert CHOSEN not in next(family_tables(CONTROLLERS, {}, STATIC)).rows
-
-
 def test_every_table_names_the_prices_of_its_hosts() -> None:
     told = "4 hosts of 4 members of the family; prices 0.1 to 0.8, median 0.3; episodes of 15 to 25 epochs."
     assert about(HOSTS) == told
-    assert all(told in table.note for table in family_tables(CONTROLLERS, SCHEDULES, STATIC))
+    tables = [
+        verdict_table("", "", CONTROLLERS),
+        lacks_table("", CONTROLLERS),
+        static_table("", {"policy": POLICY, **STATIC}),
+        schedules_table(SCHEDULES),
+    ]
+    assert all(told in table.note for table in tables)
     assert about(HOSTS[:2]).endswith("episodes of 25 epochs.")
 
 

@@ -19,9 +19,8 @@ from leyline_types import (
     SlotColumns,
     SlotConfig,
 )
-from simic_training.evaluation.play import Played, play
+from simic_training.evaluation.play import Played, SideBySide, play, play_all, rows_of_copies
 from simic_training.evaluation.schedules import Schedule, ScheduleController
-from simic_training.evaluation.side_by_side import SideBySide, play_all, rows_of_copies
 from simic_training.growth.draws import HostGroup
 from tamiyo_policies import (
     HeuristicController,
@@ -36,6 +35,8 @@ from tamiyo_policies import (
 
 SLOTS = SlotConfig.default()
 RULES = LegalityRules()
+NORM = Schedule(blueprint=BlueprintAction.NORM)
+FIRST = Schedule(blueprint=BlueprintAction.CONV_LIGHT, slots=("r0c0",))
 Controllers = Mapping[str, Controller[Tensor, Any]]
 
 
@@ -59,7 +60,7 @@ def controllers(policy: PolicyBundle) -> Controllers:
         "policy-greedy": PolicyController(policy, deterministic=True),
         "random": RandomController(SLOTS, seed=5),
         "heuristic": HeuristicController(SLOTS),
-        "norm": ScheduleController(Schedule(blueprint=BlueprintAction.NORM), SLOTS),
+        "schedules": ScheduleController([None, NORM, FIRST, NORM], SLOTS),
         "none": WaitController(),
     }
 
@@ -82,7 +83,7 @@ def assert_same(one: Played, other: Played) -> None:
     torch.testing.assert_close(one.test_accuracy, other.test_accuracy, rtol=0, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["policy", "policy-greedy", "random", "heuristic", "norm", "none"])
+@pytest.mark.parametrize("name", ["policy", "policy-greedy", "random", "heuristic", "schedules", "none"])
 def test_the_same_as_alone(
     together: dict[str, Played], controllers: Controllers, groups: tuple[HostGroup, ...], name: str
 ) -> None:

@@ -9,11 +9,12 @@ from made_up import tiny_groups
 
 from kasmina_hosts import DigitsTask, GrownSeed, HostConfig, HostPopulation
 from leyline_types import AlphaAlgorithm, BlueprintAction, LegalityRules, SeedStage
-from simic_training.evaluation.outcomes import check_paired, outcomes_of
+from simic_training.evaluation.outcomes import Grown, check_paired, grown_of, outcomes_of
 from simic_training.evaluation.play import Played, play
 from simic_training.evaluation.static import (
     nearest_width,
     of_width,
+    play_static_long,
     play_static_seeds,
     play_static_wide,
     widened,
@@ -30,10 +31,10 @@ def by_hand(width: int, classes: int) -> int:
     return (9 * width + 3 * width) + 2 * (9 * width**2 + 3 * width) + 2 * width + (width + 1) * classes
 
 
-def plain_groups(hosts: int) -> list[HostGroup]:
-    """Two held-out groups of hosts whose parameters are those `by_hand`."""
-    plain = HostConfig(width=4, max_epochs=4, interactions=False)
-    return [group._replace(config=plain) for group in tiny_groups(2, hosts)]
+def plain_group(hosts: int) -> HostGroup:
+    """A held-out group of hosts whose parameters are those `by_hand`."""
+    (group,) = tiny_groups(1, hosts)
+    return group._replace(config=HostConfig(width=4, max_epochs=4, interactions=False))
 
 
 def bare_params(config: HostConfig, classes: int) -> int:
@@ -67,32 +68,59 @@ def test_a_wider_host_keeps_its_build() -> None:
 
 
 def test_hosts_of_equal_width_stay_together_in_their_order() -> None:
-    first, second = plain_groups(4)
-    first = first._replace(host_seeds=(1, 3, 5, 7), prices=(0.1, 0.2, 0.3, 0.4))
-    groups = [first, second._replace(host_seeds=(9, 11), prices=(0.5, 0.6))]
+    group = plain_group(4)._replace(host_seeds=(1, 3, 5, 7), prices=(0.1, 0.2, 0.3, 0.4))
     small, large = by_hand(5, 2), by_hand(6, 2)
-    wide = widened(groups, [small, small, large, small, large, large])
-    assert [(group.config.width, group.host_seeds, group.prices) for group in wide] == [
+    wide = widened(group, [small, small, large, small])
+    assert [(each.config.width, each.host_seeds, each.prices) for each in wide] == [
         (5, (1, 3), (0.1, 0.2)),
         (6, (5,), (0.3,)),
         (5, (7,), (0.4,)),
-        (6, (9, 11), (0.5, 0.6)),
     ]
-    assert [group.task for group in wide] == [first.task] * 3 + [second.task]
+    assert [each.task for each in wide] == [group.task] * 3
 
 
 @pytest.fixture(scope="module")
-def grown() -> Played:
-    """Two members, one host of each without a seed."""
+def group() -> HostGroup:
+    return plain_group(4)
+
+
+@pytest.fixture(scope="module")
+def played(group: HostGroup) -> Played:
+    """Two of the hosts hold no seed."""
     seed = GrownSeed(BlueprintAction.CONV_LIGHT, AlphaAlgorithm.ADD, 1.0)
     started: list[Mapping[str, GrownSeed]] = [{"r0c0": seed, "r0c2": seed}, {}, {"r0c1": seed}, {}]
-    return play(WaitController(), plain_groups(2), rules=RULES, grown=started)
+    return play(WaitController(), [group], rules=RULES, grown=started)
 
 
-def test_static_seeds_are_in_place_from_the_start(grown: Played) -> None:
-    static = play_static_seeds(grown, rules=RULES).episodes
-    assert static.grown == grown.episodes.grown
-    assert torch.equal(static.total_params, grown.episodes.total_params)
+@pytest.fixture(scope="module")
+def grown(played: Played) -> list[Grown]:
+    return grown_of(played)
+
+
+def test_what_has_grown(played: Played, grown: list[Grown]) -> None:
+    sizes = played.episodes.size.tolist()
+    assert [dict(each.seeds) for each in grown] == list(played.episodes.grown)
+    assert [each.params for each in grown] == played.episodes.total_params[:, -1].tolist()
+    assert [each.host_epochs for each in grown] == [
+        round(4 * size) for size in sizes
+    ]  # of one size throughout
+    assert grown[0].host_epochs > grown[2].host_epochs > grown[1].host_epochs == 4
+
+
+def test_epochs_count_by_the_parameters_that_they_had(played: Played) -> None:
+    """Worked by hand: 100 % for two epochs, then 250 % for two, cost 7 epochs of the bare host."""
+    bare = int(played.episodes.host_params[0])
+    params = torch.tensor([[bare, bare, bare, bare * 5 // 2, bare * 5 // 2]] * 4)
+    found = grown_of(played._replace(episodes=played.episodes._replace(total_params=params)))
+    assert [each.host_epochs for each in found] == [7] * 4
+
+
+def test_static_seeds_are_in_place_from_the_start(
+    group: HostGroup, played: Played, grown: list[Grown]
+) -> None:
+    static = play_static_seeds(group, grown, rules=RULES).episodes
+    assert static.grown == played.episodes.grown
+    assert torch.equal(static.total_params, played.episodes.total_params)
     fossil, dormant = int(SeedStage.FOSSILIZED), int(SeedStage.DORMANT)
     assert static.stage[:, 0].tolist() == [
         [fossil, dormant, fossil],
@@ -104,17 +132,38 @@ def test_static_seeds_are_in_place_from_the_start(grown: Played) -> None:
     assert not static.reward.rent.any()
 
 
-def test_static_wide_has_the_size_and_no_seeds(grown: Played) -> None:
-    wide = play_static_wide(grown, rules=RULES)
+def test_static_wide_has_the_size_and_no_seeds(group: HostGroup, played: Played, grown: list[Grown]) -> None:
+    wide = play_static_wide(group, grown, rules=RULES)
     episodes = wide.episodes
     assert episodes.grown == ({}, {}, {}, {})
     assert torch.equal(episodes.total_params[:, -1], episodes.host_params)
-    sizes = grown.episodes.total_params[:, -1]
-    widths = [group.config.width for group in episodes.groups for _ in group.host_seeds]
+    sizes = played.episodes.total_params[:, -1]
+    widths = [each.config.width for each in episodes.groups for _ in each.host_seeds]
     assert widths[1] == widths[3] == 4
     assert widths[0] > widths[2] > 4
     assert episodes.host_params.tolist() == [by_hand(width, 2) for width in widths]
     assert ((episodes.host_params - sizes).abs() <= sizes * 0.2).all()
-    check_paired("static-wide", outcomes_of(wide), outcomes_of(grown))
+    check_paired("static-wide", outcomes_of(wide), outcomes_of(played))
     # Where nothing grew it is the same network, so it must come to the same.
-    torch.testing.assert_close(wide.test_accuracy[[1, 3]], grown.test_accuracy[[1, 3]], rtol=0, atol=0.01)
+    torch.testing.assert_close(wide.test_accuracy[[1, 3]], played.test_accuracy[[1, 3]], rtol=0, atol=0.01)
+
+
+def test_static_long_trains_the_bare_host_for_as_long_as_growing_took(
+    group: HostGroup, played: Played, grown: list[Grown]
+) -> None:
+    long = play_static_long(group, grown, rules=RULES, member=3)
+    check_paired("static-long", long, outcomes_of(played))
+    assert [host.epochs for host in long.hosts] == [each.host_epochs for each in grown]
+    assert {host.member for host in long.hosts} == {3}
+    assert (long.size == 1).all()
+    # Each host is what it would come to alone, in its own place.
+    for place, each in enumerate(grown):
+        alone = group._replace(
+            config=replace(group.config, max_epochs=each.host_epochs),
+            host_seeds=group.host_seeds[place : place + 1],
+            prices=group.prices[place : place + 1],
+        )
+        found = play(WaitController(), [alone], rules=RULES)
+        torch.testing.assert_close(
+            long.test_accuracy[place : place + 1], found.test_accuracy, rtol=0, atol=0.01
+        )

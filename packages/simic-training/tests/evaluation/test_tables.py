@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from made_up import make_outcomes
 
-from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.results import (
+from simic_training.evaluation.run import (
     Evaluation,
     HostRow,
     evaluation_from_json,
     evaluation_to_json,
     host_rows,
 )
+from simic_training.evaluation.stages import EvaluationOptions
 from simic_training.evaluation.tables import Column, Table, table_from_json, table_to_json, table_to_markdown
 from simic_training.statistics import Estimate
 
@@ -106,10 +106,12 @@ def test_a_row_for_every_host() -> None:
         ({"hosts_per_member": 0}, "`hosts_per_member` must be from 1 to 10000, not 0"),
         ({"members_per_lack": 1}, "`members_per_lack` must be from 2 to 10000, not 1"),
         ({"seed": -1}, "`seed` must be at least 0, not -1"),
-        ({"schedules": "some"}, "`schedules` must be one of none, first, all, not 'some'"),
-        ({"data": (Path("x.npz"),), "transfer": False}, "`data` is played with `transfer` only"),
         (
-            {"data": (Path("a/x.npz"), Path("b/x.npz")), "transfer": True},
+            {"training_members_per_lack": 0},
+            "`training_members_per_lack` must be from 1 to 10000, not 0",
+        ),
+        (
+            {"data": (Path("a/x.npz"), Path("b/x.npz"))},
             "`data` must be files of different names, which tables bear, not x, x",
         ),
     ],

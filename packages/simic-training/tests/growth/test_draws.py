@@ -18,8 +18,10 @@ from simic_training.growth.draws import (
     draw_groups,
     draw_member,
     draw_prices,
+    family_member,
     held_out_members,
     lacks_of,
+    training_members,
 )
 
 CNN, TRANSFORMER = LACKS[Topology.CNN], LACKS[Topology.TRANSFORMER]
@@ -134,6 +136,17 @@ def test_members_to_judge_on_are_of_each_kind_in_turn() -> None:
     assert all(same_data(one.task, other.task) for one, other in zip(fewer, members[:7], strict=True))
     others = list(held_out_members(config, 12, 1))
     assert not any(same_data(one.task, other.task) for one, other in zip(members, others, strict=True))
+
+
+def test_members_to_choose_on_are_never_those_to_judge_on() -> None:
+    config = GrowthConfig()
+    members = list(training_members(config, 7, 0))
+    assert [member.lack for member in members] == [*CNN, *CNN[:2]]
+    judged = list(held_out_members(config, 7, 0))
+    assert not any(same_data(one.task, other.task) for one in members for other in judged)
+    again = family_member(config, 5, 0, held_out=False)
+    assert again.config == members[5].config
+    assert same_data(again.task, members[5].task)
 
 
 def test_a_family_may_have_few_kinds() -> None:

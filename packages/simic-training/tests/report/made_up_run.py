@@ -272,14 +272,14 @@ def made_up_tables() -> list[Table]:
         "none",
         "random",
         "heuristic",
-        "schedule chosen on other hosts",
+        "best schedule",
         "static-seeds",
         "static-wide",
     ]
     names += [
-        f"{blueprint.blueprint_id} x{slots} @{start}"
+        f"{blueprint.blueprint_id} {slots} @{start}"
         for blueprint in germinable_blueprints(TrainConfig().env.host.topology)
-        for slots in (1, 3)
+        for slots in ("r0c1", "all")
         for start in (0, 5)
     ]
     rows = {}

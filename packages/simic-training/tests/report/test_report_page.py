@@ -258,6 +258,42 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, line: str, told: str
     assert not run.report.exists()
 
 
+VERDICTS = Table(
+    title="Verdicts (40 hosts)",
+    note="",
+    columns=(
+        Column(name="return", decimals=2),
+        Column(name="policy leads by, return", decimals=2),
+        Column(name="verdict"),
+    ),
+    rows={
+        "policy": (8.1, None, None),
+        "none": (7.4, Estimate(0.7, 0.4, 1.0), "better"),
+        "best schedule": (8.3, Estimate(-0.2, -0.5, 0.1), "no difference shown"),
+    },
+)
+
+
+def test_verdicts_are_drawn_by_the_leads_that_they_are_about(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", SMALL, updates=1)
+    write_evaluation(run, [VERDICTS])
+    root = parse(page_of(run))
+    evaluation = root.find(".//section[@id='evaluation']")
+    assert evaluation is not None
+    told = [words(title) for title in evaluation.iter("title")]
+    assert "none: 0.70 [0.40, 1.00]" in told
+    assert told.index("none: 0.70 [0.40, 1.00]") < told.index("best schedule: -0.20 [-0.50, 0.10]")
+    assert "above 0 the policy is better" in words(evaluation)
+    assert "no difference shown" in words(evaluation)
+
+
+def test_the_best_rival_of_verdicts_is_told_with_its_lead() -> None:
+    rival = best_rival([VERDICTS])
+    assert rival is not None
+    assert (rival.name, rival.score, rival.policy) == ("best schedule", 8.3, 8.1)
+    assert rival.lead == Estimate(-0.2, -0.5, 0.1)
+
+
 def test_best_rival_is_of_the_first_table_that_compares() -> None:
     lead = Estimate(1.0, 0.5, 1.5)
     columns = (Column(name="policy leads by, points"), Column(name="test accuracy %"))

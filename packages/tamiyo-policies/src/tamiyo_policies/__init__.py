@@ -28,7 +28,7 @@ from tamiyo_policies.errors import (
 from tamiyo_policies.factory import create_policy
 from tamiyo_policies.heuristic import Decision, HeuristicController, HeuristicMemory
 from tamiyo_policies.heuristic_rules import Rule
-from tamiyo_policies.heuristic_settings import HeuristicSettings
+from tamiyo_policies.heuristic_settings import BlueprintCandidate, HeuristicSettings
 from tamiyo_policies.hidden import HiddenState
 from tamiyo_policies.loading import CHECKPOINT_NAME, CONTROLLER_NAMES, load_controller
 from tamiyo_policies.lstm_bundle import LSTMPolicy
@@ -57,6 +57,7 @@ __all__ = [
     "CONTROLLER_NAMES",
     "ENTRY_POINT_GROUP",
     "ActionResult",
+    "BlueprintCandidate",
     "Checkpoint",
     "CheckpointError",
     "CompileMode",

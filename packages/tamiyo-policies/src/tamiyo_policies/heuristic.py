@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leyline_types import (
@@ -18,41 +18,56 @@ from leyline_types import (
     LifecycleOp,
     Observation,
     SlotConfig,
-    TempoAction,
+    Topology,
 )
 from tamiyo_features import check_observation
 from tamiyo_masks import action_masks, check_masks
-from tamiyo_policies.heuristic_rules import RULES, Rule, SlotView
+from tamiyo_policies.heuristic_planting import plan_planting
+from tamiyo_policies.heuristic_rules import RULES, HostView, Rule, SlotView
 from tamiyo_policies.heuristic_settings import HeuristicSettings
 
 _DEFAULT_RULES = LegalityRules()
 _DEFAULT_SETTINGS = HeuristicSettings()
+_TOPOLOGIES = tuple(Topology)  # by their codes
 
 
 class Decision(NamedTuple):
-    """What the heuristic does to one environment, and the rule that made it."""
+    """What the heuristic does to one environment, the rule that made it, and the numbers behind it in words.
+
+    >>> prune = FactoredAction(LifecycleOp.PRUNE, "r0c1", alpha_speed=AlphaSpeedAction.INSTANT)
+    >>> print(Decision(prune, Rule.PRUNE_HARMFUL, "contributes -2.00 points, the limit is -1.00"))
+    prune r0c1: contributes -2.00 points, the limit is -1.00
+    """
 
     action: FactoredAction
     rule: Rule
+    reason: str
 
     def __str__(self) -> str:
-        return f"{self.action.describe()}: {self.rule.value}"
+        op = self.action.op
+        place = "" if op is LifecycleOp.WAIT else f" {self.action.slot_id}"
+        return f"{op.name.lower()}{place}: {self.reason}"
 
 
 class HeuristicMemory(NamedTuple):
-    """What each environment's heuristic remembers of the blueprints it tried.
+    """What each environment's heuristic remembers of the seeds that it has seen.
 
-    `germinations` so far are its place in the rotation; `penalties` are for how many more germinations each blueprint
-    is passed over.
+    `scales` are the sizes of each slot's last seed as multiples of those in the settings, NaN where unknown; `pruned`
+    is true of what the heuristic has pruned.
     """
 
-    germinations: Int[Tensor, " env"]
-    penalties: Int[Tensor, "env blueprint"]
+    scales: Float[Tensor, "env slot"]
+    pruned: Bool[Tensor, "env slot blueprint"]
 
 
 @final
 class HeuristicController:
     """Follows `Rule`, in its order, slot by slot; deterministic, and never illegal. Not a `PolicyBundle`.
+
+    It keeps what pays. The return of an episode is the gain of accuracy in tens of points minus the price times the
+    parameters added, in sizes of the host. So a seed of `param_count` parameters has a price in points,
+    10 * parameter_price * param_count / host_params, and pays if it contributes as much. What is pruned before the end
+    costs nothing; what is live at the end counts, whatever its stage, so that nothing unproven stays.
 
     Args:
         slot_config: the slots.
@@ -70,12 +85,17 @@ class HeuristicController:
         self._slot_config = slot_config
         self._settings = settings
         self._rules = rules
+        self._sizes = torch.full((len(_TOPOLOGIES), max(BlueprintAction) + 1), torch.nan)
+        for topology in _TOPOLOGIES:
+            for blueprint, size in settings.candidates(topology):
+                self._sizes[topology.code, blueprint] = size
 
     def initial_memory(self, num_envs: int) -> HeuristicMemory:
-        """Nothing germinated or pruned yet."""
+        """No seed seen or pruned yet."""
+        shape = (num_envs, len(self._slot_config))
         return HeuristicMemory(
-            germinations=torch.zeros(num_envs, dtype=torch.int64),
-            penalties=torch.zeros(num_envs, max(BlueprintAction) + 1, dtype=torch.int64),
+            scales=torch.full(shape, torch.nan),
+            pruned=torch.zeros(*shape, max(BlueprintAction) + 1, dtype=torch.bool),
         )
 
     def act(
@@ -83,13 +103,14 @@ class HeuristicController:
     ) -> tuple[FactoredActions[Tensor], HeuristicMemory]:
         """What the rules order, int64 [env] in each head. Raises: as `explain`."""
         decisions = self.explain(observation, memory)
-        device = observation.slots.stage.device
         indices = [decision.action.to_indices(self._slot_config) for decision in decisions]
-        actions = FactoredActions(*(torch.tensor(head, device=device) for head in zip(*indices, strict=True)))
-        return actions, self._remember(observation, actions, memory)
+        actions = FactoredActions(*(torch.tensor(head) for head in zip(*indices, strict=True)))
+        device = observation.slots.stage.device
+        memory = self._remember(observation, actions, memory)
+        return FactoredActions(*(head.to(device) for head in actions)), memory
 
     def explain(self, observation: Observation[Tensor], memory: HeuristicMemory) -> tuple[Decision, ...]:
-        """What `act` does to each environment for this observation and memory, and the rule behind it.
+        """What `act` does to each environment for this observation and memory, the rule behind it, and why.
 
         Raises:
             ObservationError: a value that is not finite (`tamiyo_features.check_observation`): no comparison of a rule
@@ -103,78 +124,87 @@ class HeuristicController:
             _views(observation),
             (masks.slot_by_op & masks.op[..., None]).tolist(),  # rows of illegal ops still name slot 0
             masks.blueprint.tolist(),
-            memory.germinations.tolist(),
-            memory.penalties.tolist(),
+            self._scales(observation, memory).tolist(),
+            memory.pruned.tolist(),
             strict=True,
         )
         return tuple(self._decide(*each) for each in columns)
 
+    def _scales(self, observation: Observation[Tensor], memory: HeuristicMemory) -> Float[Tensor, "env slot"]:
+        """The scales with those of the seeds that are seen now."""
+        signals, slots = observation.signals, observation.slots
+        sizes = slots.param_count.cpu() / signals.host_params.cpu()[:, None]
+        scales = sizes / self._sizes[signals.topology.cpu()[:, None], slots.blueprint.cpu()]
+        return torch.where(scales > 0, scales, memory.scales)  # NaN where no seed of the settings is
+
     def _remember(
         self, observation: Observation[Tensor], actions: FactoredActions[Tensor], memory: HeuristicMemory
     ) -> HeuristicMemory:
-        """The memory after these actions: a germination takes 1 off every penalty, pruning adds to its blueprint's."""
-        germinated, pruned = (
-            (actions.op == int(op)).to(memory.penalties) for op in (LifecycleOp.GERMINATE, LifecycleOp.PRUNE)
-        )
-        blueprint = observation.slots.blueprint.gather(1, actions.slot[:, None]).to(memory.penalties)
-        eased = (memory.penalties - germinated[:, None]).clamp_min(0)
-        penalties = eased.scatter_add(1, blueprint, self._settings.penalty * pruned[:, None])
-        return HeuristicMemory(memory.germinations + germinated, penalties)
+        """The memory after these actions."""
+        (envs,) = torch.nonzero(actions.op == int(LifecycleOp.PRUNE), as_tuple=True)
+        places = actions.slot[envs]
+        pruned = memory.pruned.clone()
+        pruned[envs, places, observation.slots.blueprint.cpu()[envs, places]] = True
+        return HeuristicMemory(self._scales(observation, memory), pruned)
 
     def _decide(
         self,
-        slots: list[SlotView],
+        host: HostView,
         legal: list[list[bool]],
         blueprints: list[bool],
-        germinations: int,
-        penalties: list[int],
+        scales: list[float],
+        pruned: list[list[bool]],
     ) -> Decision:
-        blueprint = self._next_blueprint(blueprints, germinations, penalties)
-        for rule, op, applies in RULES:
-            if op is LifecycleOp.GERMINATE and blueprint is None:
-                continue
-            for slot_id, slot, is_legal in zip(self._slot_config, slots, legal[op], strict=True):
-                if is_legal and applies(slot, self._settings):
-                    return Decision(_action(op, slot_id, blueprint), rule)
-        return Decision(_action(LifecycleOp.WAIT, self._slot_config.slot_ids[0], None), Rule.WAIT)
-
-    def _next_blueprint(
-        self, legal: list[bool], germinations: int, penalties: list[int]
-    ) -> BlueprintAction | None:
-        """The least penalised blueprint that fits; among equals the one whose turn comes first."""
-        fitting = [blueprint for blueprint in self._settings.rotation if legal[blueprint]]
-        turn = germinations % len(fitting) if fitting else 0
-        return min(fitting[turn:] + fitting[:turn], key=penalties.__getitem__, default=None)
-
-
-def _action(op: LifecycleOp, slot_id: str, blueprint: BlueprintAction | None) -> FactoredAction:
-    if op is LifecycleOp.GERMINATE and blueprint is not None:
-        return FactoredAction(
-            op,
-            slot_id,
-            blueprint=blueprint,
+        limits, slot_ids = self._settings, self._slot_config.slot_ids
+        for rule, op, reason_of in RULES:
+            for slot_id, slot, is_legal in zip(slot_ids, host.slots, legal[op], strict=True):
+                if is_legal and (reason := reason_of(slot, host, limits)) is not None:
+                    # Alpha rests, and a seed on its way down would still be there at the end: prune at once.
+                    action = FactoredAction(op, slot_id, alpha_speed=AlphaSpeedAction.INSTANT)
+                    return Decision(action, rule, reason)
+        plan = plan_planting(
+            host,
+            is_open=legal[LifecycleOp.GERMINATE],
+            is_legal=blueprints,
+            scales=scales,
+            pruned=pruned,
+            limits=limits,
+        )
+        if isinstance(plan, str):
+            return Decision(FactoredAction(LifecycleOp.WAIT, slot_ids[0]), Rule.WAIT, plan)
+        action = FactoredAction(
+            LifecycleOp.GERMINATE,
+            slot_ids[plan.slot],
+            blueprint=plan.blueprint,
             style=GerminationStyle.LINEAR_ADD,
-            tempo=TempoAction.STANDARD,
+            tempo=limits.tempo,
             alpha_target=AlphaTargetAction.FULL,
         )
-    return FactoredAction(op, slot_id, alpha_speed=AlphaSpeedAction.INSTANT)
+        return Decision(action, Rule.GERMINATE, plan.reason)
 
 
-def _views(observation: Observation[Tensor]) -> Iterator[list[SlotView]]:
-    """Each environment's slots, read off the columns in one go each."""
-    signals, slots = observation.signals, observation.slots
-    progress = signals.epoch / signals.max_epochs
-    per_slot = (
-        slots.stage,
-        slots.alpha_mode,
-        slots.alpha,
-        slots.alpha_target,
-        slots.epochs_in_stage,
-        slots.improvement_in_stage,
-        slots.contribution,
-        slots.gradient_ratio,
+def _views(observation: Observation[Tensor]) -> Iterator[HostView]:
+    """Each environment's numbers, read off the columns in one go each."""
+    signals = observation.signals
+    per_slot = [getattr(observation.slots, name).tolist() for name in SlotView._fields]
+    per_env = (
+        signals.epoch,
+        signals.max_epochs,
+        signals.topology,
+        signals.parameter_price,
+        signals.host_params,
+        100 - signals.train_accuracy,
     )
-    per_env = (signals.plateau_epochs, signals.host_stabilized, progress)
     hosts = zip(*(column.tolist() for column in per_env), strict=True)
-    for env, host in zip(zip(*(column.tolist() for column in per_slot), strict=True), hosts, strict=True):
-        yield [SlotView(*slot, *host) for slot in zip(*env, strict=True)]
+    for env, (epoch, max_epochs, topology, price, host_params, room) in zip(
+        zip(*per_slot, strict=True), hosts, strict=True
+    ):
+        yield HostView(
+            epoch=epoch,
+            max_epochs=max_epochs,
+            topology=_TOPOLOGIES[topology],
+            price=price,
+            host_params=host_params,
+            room=room,
+            slots=tuple(SlotView(*slot) for slot in zip(*env, strict=True)),
+        )

@@ -1,6 +1,7 @@
-"""`tamiyo evaluate`: tables of a policy beside everything else, on hosts that it never saw."""
+"""`tamiyo evaluate`: verdicts on a policy beside everything else, on hosts that it never saw."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,10 +17,11 @@ from simic_training.command.run_log import logged
 from simic_training.command.saying import quoted, say
 from simic_training.command.shown import show_table
 from simic_training.command.units_shown import UnitsShown
-from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.results import evaluation_to_json
-from simic_training.evaluation.run import evaluate_run, weights_in
-from simic_training.evaluation.stages import stages_of
+from simic_training.engines.faults import UnitFailedError
+from simic_training.evaluation.parts import PartsFolder
+from simic_training.evaluation.run import evaluate_run, evaluation_to_json, weights_in
+from simic_training.evaluation.stages import EvaluationOptions
+from simic_training.evaluation.units import evaluation_batches, plan_of
 from simic_training.growth.draws import check_data
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import EVALUATION, RunFolder
@@ -30,13 +32,13 @@ from simic_training.runs.size import check_hosts
 def evaluate_command(
     options: argparse.Namespace, words: Sequence[str], console: Console, guard: InterruptGuard
 ) -> int:
-    """Evaluate a run, print the tables and keep them in its folder.
+    """Evaluate a run, print the tables and keep them in its folder, where finished parts lie from the first one on.
 
     Args:
         options: of `tamiyo evaluate`.
         words: the whole command, for the log.
         console: for everything that is no complaint.
-        guard: signals end the evaluation at once; an older one is then left as it was.
+        guard: signals end the evaluation at once; an older one is then left as it was, and finished parts stay.
 
     Raises:
         UsageError, DataError, RunFolderError, EngineError: the options cannot be followed.
@@ -52,18 +54,22 @@ def evaluate_command(
     except OSError as error:
         raise UsageError(f"the data of the run cannot be read: {reason(error)}") from error
     chosen = evaluation_options(options, config)
+    folder = PartsFolder(run.evaluation_parts)
     if hasattr(options, "only"):
-        play_only(options.only, weights_in(run.checkpoint), config.env, chosen, words, console)
+        plan = plan_of(config.env, chosen)
+        batches = evaluation_batches(weights_in(run.checkpoint), plan)
+        play_only(options.only, batches, plan.lots, folder, words, console)
         return 0
-    with engine_of(options) as engine, logged(run, words, advice=partial(playing, words, options.seed)):
+    with engine_of(options) as engine, logged(run, words, advice=partial(_advice, words, options.seed)):
         with ProgressShown(console, "") as shown:
-            played = UnitsShown(shown, guard)
+            played = UnitsShown(shown, console, guard)
             evaluation = evaluate_run(
                 config,
                 run.checkpoint,
                 chosen,
                 trained_episodes=run.whole_lines() * config.batch,
                 engine=engine,
+                folder=folder,
                 on_progress=played.tell,
             )
         played.tell_workers(console)
@@ -82,21 +88,24 @@ def evaluation_options(options: argparse.Namespace, config: TrainConfig) -> Eval
     Raises:
         UsageError: there are too few hosts, or data that cannot be used.
     """
-    if options.data and not options.transfer:
-        raise UsageError(
-            "--data needs --transfer: your data are something that the policy was not trained on"
-        )
     try:
         chosen = EvaluationOptions(
             members_per_lack=options.members_per_lack,
             hosts_per_member=options.hosts_per_member,
-            schedules=options.schedules,
-            transfer=options.transfer,
+            full=options.full,
             seed=options.seed,
             data=tuple(options.data),
         )
         check_hosts(config, chosen.hosts_per_member)
-        stages_of(config.env, chosen)
+        plan_of(config.env, chosen)
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error
     return chosen
+
+
+def _advice(words: Sequence[str], seed: int, error: Exception) -> str:
+    if isinstance(error, UnitFailedError):
+        return playing(words, seed, error)
+    if isinstance(error, OSError | MemoryError):
+        return f"nothing that was finished is lost: {shlex.join(('tamiyo', *words))} goes on"
+    return ""

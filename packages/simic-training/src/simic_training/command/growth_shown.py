@@ -1,12 +1,16 @@
 """What a trained policy does with one host that it never saw, in words."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
 
+from leyline_types import BlueprintAction, SeedStage, SlotConfig
 from simic_training.command.saying import in_words, say
 from simic_training.evaluation.play import play
-from simic_training.evaluation.story import final_slots, growth_events
 from simic_training.growth.draws import draw_groups
+from simic_training.growth.episodes import Episodes
 from simic_training.runs.config import TrainConfig
+from simic_training.runs.records import action_events
 from simic_training.runs.state import TrainingState
 from tamiyo_policies import PolicyController, WaitController
 
@@ -31,3 +35,21 @@ def show_growth(state: TrainingState, config: TrainConfig, console: Console) -> 
     ]
     for line in lines:
         say(console, line)
+
+
+def growth_events(episodes: Episodes, host: int, slot_config: SlotConfig) -> Iterator[str]:
+    """One line per action that changed something, for example "epoch  3  GERMINATE r0c1 blueprint=NORM ..."."""
+    for event in action_events(episodes, host, slot_config):
+        if event["took_effect"]:
+            yield f"epoch {event['epoch']:>2}  {event['text']}"
+
+
+def final_slots(episodes: Episodes, host: int, slot_config: SlotConfig) -> Iterator[str]:
+    """One line per slot at the end, for example "r0c1  conv_light  FOSSILIZED  alpha 1.00"."""
+    for index, slot_id in enumerate(slot_config):
+        stage = SeedStage(int(episodes.stage[host, -1, index]))
+        if stage is SeedStage.DORMANT:
+            yield f"{slot_id}  empty"
+        else:
+            blueprint = BlueprintAction(int(episodes.blueprint[host, -1, index])).blueprint_id
+            yield f"{slot_id}  {blueprint}  {stage.name}  alpha {float(episodes.alpha[host, -1, index]):.2f}"

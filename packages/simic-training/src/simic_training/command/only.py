@@ -2,31 +2,27 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import Any
 
 from rich.console import Console
 
-from simic_training.command.parsing import UsageError, positive_number
+from simic_training.command.parsing import UsageError
 from simic_training.command.saying import in_words, say
 from simic_training.command.shown import show_rows
 from simic_training.engines.faults import UnitFailedError
-from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.outcomes_bytes import outcomes_from_bytes
-from simic_training.evaluation.units import hosts_of, play_unit, units_of
-from simic_training.growth.config import GrowthConfig
-
-_PLACE = ("STAGE", "GROUP", "PART")
+from simic_training.engines.here import HereEngine
+from simic_training.evaluation.parts import PartsFolder, PartsRunner
+from simic_training.evaluation.units import Batch, Lot, found_of
 
 
 def add_only(parser: argparse.ArgumentParser) -> None:
     """Add the option."""
     parser.add_argument(
         "--only",
-        type=positive_number,
-        nargs=len(_PLACE),
         default=argparse.SUPPRESS,
-        metavar=_PLACE,
-        help="play one unit of work alone, in this process, and write nothing (numbers from 1)",
+        metavar="UNIT",
+        help="play one unit of work alone, in this process, and write no tables; a failure names it",
     )
 
 
@@ -40,23 +36,23 @@ def playing(words: Sequence[str], seed: int, error: Exception) -> str:
     """
     if not isinstance(error, UnitFailedError):
         return ""
-    place = (str(number + 1) for number in error.unit.arguments[2:])
-    return f"{shlex.join(('tamiyo', *words, '--only', *place))} plays it alone (seed {seed})"
+    return f"{shlex.join(('tamiyo', *words, '--only', error.unit.name))} plays it alone (seed {seed})"
 
 
 def play_only(
-    place: Sequence[int],
-    weights: bytes,
-    env: GrowthConfig,
-    options: EvaluationOptions,
+    name: str,
+    batches: Generator[Batch, list[bytes], Any],
+    lots: Sequence[Lot],
+    folder: PartsFolder | None,
     words: Sequence[str],
     console: Console,
 ) -> None:
-    """Play a unit and print what came of it.
+    """Play a unit and print what came of it. Batches before its own are done first: it is made from what they give.
 
     Args:
-        place: stage, group and part, from 1.
-        weights, env, options: see `play_unit`.
+        name: of the unit.
+        batches, lots: all that is played.
+        folder: where parts are; None where none are kept.
         words: of the command.
         console: where.
 
@@ -64,18 +60,24 @@ def play_only(
         UsageError: there is no such unit.
         Exception: whatever playing raises.
     """
-    wanted = tuple(number - 1 for number in place)
-    units = [unit for unit in units_of(weights, env, options) if unit.arguments[2:] == wanted]
-    if not units:
-        raise UsageError(f"--only: there is no unit {' '.join(map(str, place))} in what is to be played")
+    lot = next((lot for lot in lots if lot.name == name), None)
+    if lot is None:
+        raise UsageError(
+            f"--only: there is no unit {name!r} in what is to be played, which is from {lots[0].name!r} to "
+            f"{lots[-1].name!r}"
+        )
+    runner = PartsRunner(HereEngine(), folder, total=len(lots), total_cost=sum(each.cost for each in lots))
+    batch = next(batches)
+    while not (units := [part.unit for part in batch.parts if part.unit.name == name]):
+        batch = batches.send(runner.do_units(*batch))
     (unit,) = units
-    group = hosts_of(*unit.arguments)
-    outcomes, _ = outcomes_from_bytes(play_unit(weights, *unit.arguments), group)
+    outcomes = found_of(lot, batch.work(batch.shared, *unit.arguments)).outcomes
     rows = [
-        (name, *(f"{float(values.double().mean()):.2f}" for values in each[1:]))
-        for name, each in outcomes.items()
+        (player, *(f"{float(values.double().mean()):.2f}" for values in each[1:]))
+        for player, each in outcomes.items()
     ]
+    group = lot.stage.draw.group(lot.member)
     seeds = ", ".join(map(str, group.host_seeds))
     headings = ("means", "test accuracy %", "val accuracy %", "parameters", "size", "return")
-    show_rows(console, f"{unit.name}: {in_words(group)}, host seeds {seeds}", headings, rows)
-    say(console, f"Nothing was written; {shlex.join(('tamiyo', *words))} does the same again")
+    show_rows(console, f"{name}: {in_words(group)}, host seeds {seeds}", headings, rows)
+    say(console, f"Its result was not kept; {shlex.join(('tamiyo', *words))} does the same again")

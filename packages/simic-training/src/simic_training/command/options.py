@@ -3,7 +3,7 @@
 import argparse
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from simic_training.command.engines import ENGINE_USAGE, add_engine_options
 from simic_training.command.grow import add_grow_options
@@ -11,7 +11,6 @@ from simic_training.command.listing import LISTS
 from simic_training.command.only import add_only
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
-from simic_training.evaluation.options import Schedules
 from simic_training.runs.folder import REPORT
 
 _Commands = Any
@@ -77,17 +76,18 @@ def _add_train(commands: _Commands) -> None:
 
 
 def _add_evaluate(commands: _Commands) -> None:
-    parser = _add(commands, "evaluate", "hold a trained policy against others, on hosts that it never saw")
+    parser = _add(
+        commands,
+        "evaluate",
+        "compare a trained policy with baselines, on hosts that it never saw; after any end it goes on",
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     _add_hosts(parser)
     parser.add_argument(
-        "--schedules",
-        choices=get_args(Schedules),
-        default="first",
-        help="fixed schedules to play: none, those that start at the first epoch, or all (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--transfer", action="store_true", help="also on episodes of lengths unlike those of training"
+        "--full",
+        action="store_true",
+        help="not the verdicts alone: also by lack, every schedule, networks of equal size and for equal time, and "
+        "episodes of lengths unlike those of training",
     )
     parser.add_argument(
         "--data",
@@ -95,7 +95,7 @@ def _add_evaluate(commands: _Commands) -> None:
         nargs="+",
         default=[],
         metavar="FILE.npz",
-        help="with --transfer: on your own data too",
+        help="on your own data too",
     )
     parser.add_argument(
         "--seed", type=whole_number, default=0, help="of the unseen hosts (default: %(default)s)"

@@ -20,8 +20,8 @@ from simic_training.command.saying import say
 from simic_training.command.setting_flags import config_of
 from simic_training.command.shown import show_table
 from simic_training.command.units_shown import UnitsShown
-from simic_training.evaluation.stages import stages_of
-from simic_training.evaluation.sweep import NO_POLICY, sweep, sweep_options
+from simic_training.evaluation.run import sweep, sweep_batches, sweep_lots
+from simic_training.evaluation.stages import EvaluationOptions
 from simic_training.evaluation.tables import table_to_json
 from simic_training.runs.folder import SCHEDULES
 from simic_training.runs.interrupts import InterruptGuard
@@ -46,27 +46,20 @@ def sweep_command(
     config = config_of(options)
     members, hosts = options.members_per_lack, options.hosts_per_member
     try:
-        chosen = sweep_options(members, hosts, config.seed)
+        chosen = EvaluationOptions(members_per_lack=members, hosts_per_member=hosts, seed=config.seed)
         check_hosts(config, hosts)
-        stages_of(config.env, chosen)
+        lots = sweep_lots(config.env, chosen)
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error
     if hasattr(options, "only"):
-        play_only(options.only, NO_POLICY, config.env, chosen, words, console)
+        play_only(options.only, sweep_batches(config.env, lots), lots, None, words, console)
         return 0
     with engine_of(options) as engine:  # before anything is written
         folder = new_folder(create_plain, getattr(options, "out", None), parent=SWEEPS)
         with logged(folder, words, advice=partial(playing, words, config.seed)):
             with ProgressShown(console, "") as shown:
-                played = UnitsShown(shown, guard)
-                table = sweep(
-                    config.env,
-                    members_per_lack=members,
-                    hosts_per_member=hosts,
-                    seed=config.seed,
-                    engine=engine,
-                    on_progress=played.tell,
-                )
+                played = UnitsShown(shown, console, guard)
+                table = sweep(config.env, chosen, engine=engine, on_progress=played.tell)
             played.tell_workers(console)
             content = {
                 "config": config_to_mapping(config),

@@ -6,9 +6,11 @@ from typing import final
 from rich.console import Console
 
 from simic_training.command.progress import ProgressShown
+from simic_training.command.saying import say
 from simic_training.command.workers_shown import show_workers
 from simic_training.engines.load import load_of
 from simic_training.engines.unit import Done
+from simic_training.evaluation.parts import Progress
 from simic_training.runs.interrupts import InterruptGuard
 
 
@@ -18,24 +20,32 @@ class UnitsShown:
 
     Args:
         shown: where.
+        console: for what is no progress.
         guard: is looked at with every unit.
     """
 
-    def __init__(self, shown: ProgressShown, guard: InterruptGuard) -> None:
-        self._shown, self._guard = shown, guard
+    def __init__(self, shown: ProgressShown, console: Console, guard: InterruptGuard) -> None:
+        self._shown, self._console, self._guard = shown, console, guard
         self._started = time.perf_counter()
+        self._kept = 0
         self._done: list[Done] = []
 
-    def tell(self, done: Done, part: float) -> None:
-        """Show that a unit is done, and which part of everything, up to 1.
+    def tell(self, progress: Progress) -> None:
+        """Show how far everything has come; what was there before says nothing about the speed.
 
         Raises:
             Interrupted: a signal has come.
         """
         self._guard.check()
-        self._done.append(done)
-        self._shown.update(part, news=done.unit)
+        self._shown.begin(progress.kept_share)
+        if progress.done is not None:
+            self._done.append(progress.done)
+            self._shown.update(progress.share, news=progress.done.unit)
+        elif progress.kept > self._kept:
+            self._kept = progress.kept
+            say(self._console, f"Going on: {progress.kept} of {progress.total} parts are there")
 
     def tell_workers(self, console: Console) -> None:
-        """Say who did all these units, at least one."""
-        show_workers(console, load_of(self._done, time.perf_counter() - self._started))
+        """Say who did all these units; nothing where all were there."""
+        if self._done:
+            show_workers(console, load_of(self._done, time.perf_counter() - self._started))

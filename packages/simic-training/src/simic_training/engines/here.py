@@ -33,10 +33,11 @@ class _Later:
         for unit in self._units:
             started = perf_counter()
             try:
-                results.append(self._work(self._shared, *unit.arguments))
+                content = self._work(self._shared, *unit.arguments)
             except Exception as error:
                 raise UnitFailedError(unit, 1, in_words(error)) from error
-            on_done(Done(unit.name, HERE, perf_counter() - started, 0))
+            results.append(content)
+            on_done(Done(unit.name, HERE, perf_counter() - started, 0), content)
         return results
 
     def drop(self) -> None:

@@ -110,7 +110,8 @@ class _Running:
         """See `Batch`."""
         try:
             for future in as_completed(self._futures):
-                on_done(future.result().done)
+                content, done = future.result()
+                on_done(done, content)
         finally:
             self.drop()
         return [future.result().content for future in self._futures]

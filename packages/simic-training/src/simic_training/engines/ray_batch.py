@@ -85,7 +85,8 @@ class RayBatch:
         faults = self._faults[place]
         if reply.content is not None:
             self._contents[place] = reply.content
-            on_done(Done(self._units[place].name, reply.worker, reply.seconds, faults.total))
+            done = Done(self._units[place].name, reply.worker, reply.seconds, faults.total)
+            on_done(done, reply.content)
             return
         faults.add(reply.fault, reply.worker, raised=not reply.died)
         with signals_later():

@@ -33,8 +33,8 @@ class Done(NamedTuple):
     faults: int
 
 
-OnDone = Callable[[Done], None]
-"""Told of every unit, in the order in which they end."""
+OnDone = Callable[[Done, bytes], None]
+"""Told of every unit and what it gave, in the order in which they end."""
 
 
 class EngineError(RuntimeError):

@@ -1,20 +1,22 @@
 """Tables that put controllers beside each other on the same hosts."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
 from typing import Final
 
-from simic_training.evaluation.outcomes import Host, Outcomes, check_paired, chosen_elsewhere
+from simic_training.evaluation.outcomes import Host, Outcomes, check_paired
+from simic_training.evaluation.static import STATIC_LONG, STATIC_SEEDS, STATIC_WIDE
 from simic_training.evaluation.tables import Cell, Column, Table
+from simic_training.evaluation.units import GREEDY, POLICY
 from simic_training.statistics import Estimate
 
-POLICY: Final = "policy"
-GREEDY: Final = "policy-greedy"
-CHOSEN: Final = "schedule chosen on other hosts"
+BETTER: Final = "better"
+WORSE: Final = "worse"
+NEITHER: Final = "no difference shown"
 
 INTERVALS: Final = (
-    "Means [95 % bootstrap intervals], paired host by host; hosts of one member of the family share a task and are "
-    "resampled together."
+    "In brackets: 95 % bootstrap intervals, paired host by host; hosts of one member of the family share a task and "
+    "are resampled together."
 )
 
 
@@ -31,61 +33,48 @@ def lead(policy: Outcomes, name: str, other: Outcomes) -> tuple[Estimate, Estima
     )
 
 
-def family_tables(
-    controllers: Mapping[str, Outcomes], schedules: Mapping[str, Outcomes], static: Mapping[str, Outcomes]
-) -> Iterator[Table]:
-    """The tables over hosts as in training, in the order in which they are to be read.
+def verdict(lead: Estimate) -> str:
+    """What an interval of a lead says, in words."""
+    if lead.low > 0:
+        return BETTER
+    return WORSE if lead.high < 0 else NEITHER
+
+
+def verdict_table(title: str, note: str, outcomes: Mapping[str, Outcomes]) -> Table:
+    """A row for each controller: its return, and what the policy's lead over it says.
 
     Args:
-        controllers: the policy, sampled and greedy, and rivals that need no training, by name.
-        schedules: by name; none where none were played.
-        static: networks of the policy's final size that do not grow.
-    """
-    policy = controllers[POLICY]
-    rivals = {**controllers, CHOSEN: chosen_elsewhere(list(schedules.values()))} if schedules else controllers
-    note = (
-        f'Hosts that nobody trained on. "{CHOSEN}": on the hosts of each member of the family the schedule with the '
-        "best return on all other members."
-        if schedules
-        else "Hosts that nobody trained on."
-    )
-    yield controllers_table("Held-out hosts", note, rivals)
-    yield lacks_table("By lack", rivals)
-    yield static_table("Equal final parameters", {POLICY: policy, **static})
-    if schedules:
-        yield schedules_table(schedules, policy)
-
-
-def controllers_table(title: str, note: str, outcomes: Mapping[str, Outcomes]) -> Table:
-    """A row for each controller, and how far the (sampled) policy leads it.
-
-    Args:
-        title, note: of the table; which prices the hosts have and how intervals are made is added.
-        outcomes: by controller, on the same hosts; the policy is among them.
+        title, note: of the table; which hosts these are and how intervals are made is added.
+        outcomes: by controller, on the same hosts; `POLICY` and `GREEDY` are among them.
 
     Raises:
         ValueError: a controller was played on other hosts.
     """
-    policy = outcomes[POLICY]
+    policy, greedy = outcomes[POLICY], outcomes[GREEDY]
     rows: dict[str, tuple[Cell, ...]] = {}
     for name, each in outcomes.items():
-        leads = (None, None) if name == POLICY else lead(policy, name, each)
-        rows[name] = (
-            each.mean(each.test_accuracy),
-            float(each.size.mean()),
-            each.mean(each.episode_return),
-            *leads,
-        )
-    told = f"{note} {about(policy.hosts)} size: final parameters over the bare host's. {INTERVALS}"
+        told: tuple[Cell, ...] = (None,) * 4
+        if name not in (POLICY, GREEDY):
+            leads = [lead(own, name, each)[1] for own in (policy, greedy)]
+            told = (leads[0], verdict(leads[0]), leads[1], verdict(leads[1]))
+        means = (float(each.episode_return.mean()), float(each.size.mean()))
+        rows[name] = (*means, *told, float(each.test_accuracy.mean()))
+    words = (
+        f'{note} {about(policy.hosts)} "{BETTER}" and "{WORSE}": the interval of the lead in return is above or below '
+        f"0. greedy: the likeliest action each time, rather than sampled ones. size: final parameters over the bare "
+        f"host's. {INTERVALS}"
+    )
     return Table(
         title=_titled(title, policy.hosts),
-        note=told.lstrip(),
-        columns=(
-            Column(name="test accuracy %"),
-            Column(name="size", decimals=2),
+        note=words.lstrip(),
+        columns=(  # in an order in which 80 columns hold them in two parts
             Column(name="return", decimals=2),
-            Column(name="policy leads by, points"),
+            Column(name="size", decimals=2),
             Column(name="policy leads by, return", decimals=2),
+            Column(name="verdict"),
+            Column(name="greedy leads by, return", decimals=2),
+            Column(name="verdict, greedy"),
+            Column(name="test accuracy %"),
         ),
         rows=rows,
     )
@@ -130,7 +119,7 @@ def lacks_table(title: str, outcomes: Mapping[str, Outcomes]) -> Table:
 
 
 def static_table(title: str, outcomes: Mapping[str, Outcomes]) -> Table:
-    """The grown network beside networks that had its size from the start.
+    """The grown network beside networks that had its size from the start, or trained for as long as it took.
 
     Args:
         title: of the table.
@@ -143,20 +132,23 @@ def static_table(title: str, outcomes: Mapping[str, Outcomes]) -> Table:
             each.mean(each.test_accuracy),
             float(each.params.float().mean()),
             float((each.params / policy.params).mean()),
+            fmean(host.epochs for host in each.hosts),
             None if name == POLICY else lead(policy, name, each)[0],
         )
     return Table(
         title=_titled(title, policy.hosts),
         note=(
-            "static-seeds: the seeds that alter the output of each host when the policy is done, in place from the "
+            f"{STATIC_SEEDS}: the seeds that alter the output of each host when the policy is done, in place from the "
             "first epoch on; others, still in training then, count in the policy's size alone. "
-            "static-wide: no seeds, but each host so wide that it has as many parameters, as near as widths come. "
-            f"All train for as many epochs. {about(policy.hosts)} {INTERVALS}"
+            f"{STATIC_WIDE}: no seeds, but each host so wide that it has as many parameters, as near as widths come. "
+            f"{STATIC_LONG}: the bare host, for so many epochs that epochs times parameters are as many as the "
+            f"policy's. {about(policy.hosts)} {INTERVALS}"
         ),
         columns=(
             Column(name="test accuracy %"),
             Column(name="parameters", decimals=0),
             Column(name="over the policy's", decimals=2),
+            Column(name="epochs"),
             Column(name="policy leads by, points"),
         ),
         rows=rows,
@@ -187,8 +179,8 @@ def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes | None = 
     return Table(
         title=_titled("Fixed schedules", hosts),
         note=(
-            'By return, the best first. "conv_light x1 @5" puts one seed into the first slot before the sixth epoch, '
-            '"xall" one into every slot, one epoch after the other. The best of many on these very hosts looks better '
+            'By return, the best first. "conv_light r0c1 @5" puts one seed into slot r0c1 before the sixth epoch, '
+            '"all" one into every slot, one epoch after the other. The best of many on these very hosts looks better '
             f"than it is. {about(hosts)} {INTERVALS}"
         ),
         columns=(

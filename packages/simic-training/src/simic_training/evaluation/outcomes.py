@@ -1,15 +1,17 @@
-"""What controllers' episodes come to, host by host: all that tables look at."""
+"""What controllers' episodes come to, host by host: all that tables look at, and its way through bytes."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kasmina_hosts import Lack
+from kasmina_hosts import GrownSeed, Lack
+from leyline_types import AlphaAlgorithm, BlueprintAction
 from simic_training.evaluation.play import Played
 from simic_training.growth.draws import HostGroup
+from simic_training.runs.tensor_bytes import tensors_from_bytes, tensors_to_bytes
 from simic_training.statistics import Estimate, estimate
 
 
@@ -33,7 +35,7 @@ class Host(NamedTuple):
 
     @property
     def identity(self) -> tuple[str, float, int]:
-        """What must be equal in hosts that are compared. Width is not among it: it may be what is compared."""
+        """What must be equal in hosts that are compared. Width and length are not: they may be what is compared."""
         return self.task, self.price, self.host_seed
 
 
@@ -66,6 +68,37 @@ class Outcomes(NamedTuple):
         return estimate(values, torch.tensor([host.member for host in self.hosts]))
 
 
+class Grown(NamedTuple):
+    """What a host had become when its episode ended: all that networks of equal size or time are made from.
+
+    Args:
+        seeds: those that alter its output, by slot id.
+        params: parameters.
+        host_epochs: epochs of the bare host that cost as much as the episode, parameters of every epoch counted.
+    """
+
+    seeds: tuple[tuple[str, GrownSeed], ...]
+    params: int
+    host_epochs: int
+
+
+class Found(NamedTuple):
+    """What playing on some hosts came to.
+
+    Args:
+        outcomes: by controller, all on the same hosts.
+        episodes: what the sampled policy did on each host, as plain data; none where it did not play.
+        grown: what each host had become under it.
+    """
+
+    outcomes: Mapping[str, Outcomes]
+    episodes: Sequence[Mapping[str, Any]] = ()
+    grown: Sequence[Grown] = ()
+
+
+_MEASURED = Outcomes._fields[1:]
+
+
 def outcomes_of(played: Played, member: int = 0) -> Outcomes:
     """The ends of what was played on hosts of one member of the family, which bears this number."""
     episodes = played.episodes
@@ -85,29 +118,36 @@ def hosts_in(group: HostGroup, member: int = 0) -> Iterator[Host]:
         yield Host(group.task.name, group.lack, price, group.config.max_epochs, host_seed, member)
 
 
+def grown_of(played: Played) -> list[Grown]:
+    """What each host has become."""
+    episodes = played.episodes
+    epochs = (episodes.total_params[:, 1:] / episodes.host_params[:, None]).sum(1).round()
+    ends = zip(episodes.grown, episodes.total_params[:, -1].tolist(), epochs.int().tolist(), strict=True)
+    return [Grown(tuple(seeds.items()), params, host_epochs) for seeds, params, host_epochs in ends]
+
+
 def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
     """The same on the hosts of all parts, one after the other."""
     hosts = tuple(host for part in parts for host in part.hosts)
     return Outcomes(hosts, *(torch.cat(values) for values in zip(*(part[1:] for part in parts), strict=True)))
 
 
-def chosen_elsewhere(rivals: Sequence[Outcomes]) -> Outcomes:
-    """What the rival with the best mean return reaches where it was not chosen.
-
-    For the hosts of each member of the family it is the best on the hosts of all other members: the best of many noisy
-    means on the very hosts that it is scored on would look better than it is.
+def join_found(parts: Sequence[Found]) -> Found:
+    """The same on the hosts of all parts, controller by controller.
 
     Args:
-        rivals: outcomes on the same hosts, of at least two members.
+        parts: a controller that plays on the hosts of one member plays on those of all; others of its hosts may come in
+            another part.
     """
-    hosts = rivals[0].hosts
-    returns = torch.stack([each.episode_return for each in rivals])  # [rival, host]
-    members = torch.tensor([host.member for host in hosts])
-    elsewhere = members[:, None] != members  # [host, host]
-    best = torch.stack([returns[:, other].mean(1).argmax() for other in elsewhere])
-    places = torch.arange(len(hosts))
-    stacked = [torch.stack(values) for values in zip(*(each[1:] for each in rivals), strict=True)]
-    return Outcomes(hosts, *(values[best, places] for values in stacked))
+    by_name: dict[str, list[Outcomes]] = {}
+    for found in parts:
+        for name, each in found.outcomes.items():
+            by_name.setdefault(name, []).append(each)
+    return Found(
+        {name: join_outcomes(several) for name, several in by_name.items()},
+        [episode for found in parts for episode in found.episodes],
+        [grown for found in parts for grown in found.grown],
+    )
 
 
 def check_paired(name: str, one: Outcomes, other: Outcomes) -> None:
@@ -117,7 +157,57 @@ def check_paired(name: str, one: Outcomes, other: Outcomes) -> None:
         ValueError: they were not; names the controller and the first host that differs.
     """
     if len(one.hosts) != len(other.hosts):
-        raise ValueError(f"{name} was played on {len(one.hosts)} hosts, the policy on {len(other.hosts)}")
+        raise ValueError(f"{name} was played on {len(one.hosts)} hosts, the other on {len(other.hosts)}")
     for mine, theirs in zip(one.hosts, other.hosts, strict=True):
         if mine.identity != theirs.identity:
-            raise ValueError(f"{name} was played on host {mine.identity}, the policy on {theirs.identity}")
+            raise ValueError(f"{name} was played on host {mine.identity}, the other on {theirs.identity}")
+
+
+def found_to_bytes(found: Found) -> bytes:
+    """What came of one group of hosts, on its way between processes and into files."""
+    tensors = {
+        f"{place}.{field}": getattr(each, field)
+        for place, each in enumerate(found.outcomes.values())
+        for field in _MEASURED
+    }
+    note = {
+        "names": list(found.outcomes),
+        "epochs": [[host.epochs for host in each.hosts] for each in found.outcomes.values()],
+        "episodes": list(found.episodes),
+        "grown": [_plain(grown) for grown in found.grown],
+    }
+    return tensors_to_bytes(tensors, note)
+
+
+def found_from_bytes(content: bytes, group: HostGroup, member: int = 0) -> Found:
+    """What `found_to_bytes` wrote.
+
+    Args:
+        content: the bytes.
+        group: the hosts.
+        member: number of the member of the family that they are.
+    """
+    tensors, note = tensors_from_bytes(content)
+    hosts = tuple(hosts_in(group, member))
+    outcomes = {}
+    for place, (name, epochs) in enumerate(zip(note["names"], note["epochs"], strict=True)):
+        played = tuple(host._replace(epochs=each) for host, each in zip(hosts, epochs, strict=True))
+        outcomes[name] = Outcomes(played, *(tensors[f"{place}.{field}"] for field in _MEASURED))
+    return Found(outcomes, note["episodes"], [_grown(plain) for plain in note["grown"]])
+
+
+def _plain(grown: Grown) -> list[Any]:
+    seeds = [[slot_id, int(seed.blueprint), int(seed.algorithm), seed.alpha] for slot_id, seed in grown.seeds]
+    return [seeds, grown.params, grown.host_epochs]
+
+
+def _grown(plain: list[Any]) -> Grown:
+    seeds, params, host_epochs = plain
+    return Grown(
+        tuple(
+            (slot_id, GrownSeed(BlueprintAction(blueprint), AlphaAlgorithm(algorithm), alpha))
+            for slot_id, blueprint, algorithm, alpha in seeds
+        ),
+        params,
+        host_epochs,
+    )

@@ -1,21 +1,163 @@
-"""A trained policy against everything else, on hosts that nobody trained on: the order of things."""
+"""A trained policy against everything else, on hosts that nobody trained on: the order of things, and their result."""
 
-from dataclasses import asdict
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from leyline_types import read_file
 from simic_training.engines.here import HereEngine
 from simic_training.engines.unit import Engine
-from simic_training.evaluation.comparisons import GREEDY, POLICY, controllers_table, family_tables
-from simic_training.evaluation.controllers import RIVALS
-from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.results import Evaluation, host_rows
+from simic_training.evaluation.comparisons import (
+    lacks_table,
+    schedules_table,
+    static_table,
+    verdict_table,
+)
+from simic_training.evaluation.outcomes import Outcomes, join_found
+from simic_training.evaluation.parts import OnProgress, PartsFolder, PartsRunner, tell_nobody
+from simic_training.evaluation.schedules import NONE, Schedule, ScheduleChoice, arms, choice_rows
+from simic_training.evaluation.stages import EvaluationOptions, held_out_stage
 from simic_training.evaluation.static import STATIC
-from simic_training.evaluation.units import OnProgress, play_stages, tell_nobody
+from simic_training.evaluation.tables import Table, table_from_json, table_to_json
+from simic_training.evaluation.units import (
+    BEST,
+    CONTROLLERS,
+    HEURISTIC,
+    POLICY,
+    RANDOM,
+    Batch,
+    Evaluated,
+    Lot,
+    Plan,
+    evaluation_batches,
+    found_of,
+    lots_of,
+    part_of,
+    plan_of,
+    play_unit,
+    run_batches,
+)
+from simic_training.growth.config import GrowthConfig
+from simic_training.growth.draws import slots_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.settings import config_to_mapping
 from tamiyo_policies import load_checkpoint, register_builtin_policies
+
+FORMAT: Final = 2
+_DECIMALS: Final = 4
+
+
+class HostRow(NamedTuple):
+    """One host that one controller grew. Accuracies in percent, size over the bare host's parameters.
+
+    `setting` is "family" for held-out hosts as in training, "training" for those on which schedules were chosen, else
+    the title of the table. `price` and `epochs` are the host's own, and `lack` is what it lacks when bare.
+    """
+
+    setting: str
+    controller: str
+    task: str
+    lack: str
+    price: float
+    epochs: int
+    host_seed: int
+    test_accuracy: float
+    val_accuracy: float
+    params: float
+    size: float
+    episode_return: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The result of `evaluate_run`.
+
+    Args:
+        settings: of the run and of the evaluation, as plain data.
+        tables: in the order in which they are to be read.
+        hosts: every host behind them.
+        episodes: what the sampled policy did on each host of the family, as `runs.records.episode_records` writes it,
+            with its test accuracy.
+    """
+
+    settings: Mapping[str, Any]
+    tables: tuple[Table, ...]
+    hosts: tuple[HostRow, ...]
+    episodes: tuple[Mapping[str, Any], ...]
+
+    def table(self, title: str) -> Table:
+        """The table whose title starts so.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for table in self.tables:
+            if table.title.startswith(title):
+                return table
+        raise KeyError(f"no table {title!r}; there are {', '.join(table.title for table in self.tables)}")
+
+
+def host_rows(setting: str, controller: str, outcomes: Outcomes) -> Iterator[HostRow]:
+    """A row for each host, numbers to four decimals."""
+    columns = (
+        outcomes.test_accuracy,
+        outcomes.val_accuracy,
+        outcomes.params,
+        outcomes.size,
+        outcomes.episode_return,
+    )
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    for host, measured in zip(outcomes.hosts, values, strict=True):
+        yield HostRow(
+            setting,
+            controller,
+            host.task,
+            host.lack.value,
+            host.price,
+            host.epochs,
+            host.host_seed,
+            *(round(value, _DECIMALS) for value in measured),
+        )
+
+
+def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Plain data; the hosts as column names and rows, which is short, and what `pandas.DataFrame` takes."""
+    return {
+        "format": FORMAT,
+        "settings": dict(evaluation.settings),
+        "tables": [table_to_json(table) for table in evaluation.tables],
+        "hosts": {"columns": list(HostRow._fields), "rows": [list(row) for row in evaluation.hosts]},
+        "episodes": [dict(episode) for episode in evaluation.episodes],
+    }
+
+
+def evaluation_from_json(content: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that `evaluation_to_json` wrote.
+
+    Raises:
+        ValueError: it is none, or of another version.
+    """
+    if content.get("format") != FORMAT:
+        raise ValueError(f"not an evaluation of format {FORMAT}: its format is {content.get('format')!r}")
+    try:
+        hosts = content["hosts"]
+        if tuple(hosts["columns"]) != HostRow._fields:
+            raise ValueError(f"hosts have the columns {hosts['columns']}, expected {list(HostRow._fields)}")
+        return Evaluation(
+            settings=content["settings"],
+            tables=tuple(table_from_json(table) for table in content["tables"]),
+            hosts=tuple(HostRow(*row) for row in hosts["rows"]),
+            episodes=tuple(content["episodes"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an evaluation: {type(error).__name__}: {error}") from None
+
+
+SINGLE: Final = "best single schedule"
+SWEEP_STARTS: Final = (0.0, 0.2, 0.4)
+"""When the schedules of a sweep begin, as parts of the shortest episode."""
 
 
 def evaluate_run(
@@ -25,6 +167,7 @@ def evaluate_run(
     *,
     trained_episodes: int | None = None,
     engine: Engine | None = None,
+    folder: PartsFolder | None = None,
     on_progress: OnProgress = tell_nobody,
 ) -> Evaluation:
     """Play the policy of a checkpoint, sampled and greedy, and its rivals on the same hosts; compare.
@@ -35,46 +178,50 @@ def evaluate_run(
         options: what to play.
         trained_episodes: networks that were grown to train the policy; None for all that `config` plans.
         engine: who plays; it is left open. None for this process alone. What comes out is the same.
+        folder: where parts are kept as they are done, and read from; in the end it holds those of this evaluation
+            alone. None keeps none.
         on_progress: see `OnProgress`.
 
     Raises:
-        ValueError: too few hosts, see `paired_hosts`; a file of `options.data` cannot be used as data.
+        ValueError: too few hosts, see `held_out_stage`; a file of `options.data` cannot be used as data.
         FileNotFoundError: there is no such file.
         CheckpointError: the checkpoint cannot be used.
-        UnitFailedError: something could not be played.
+        UnitFailedError: something could not be played; what was played before is kept.
+        OSError: a part cannot be written.
     """
     weights = weights_in(checkpoint)
     episodes = config.updates * config.batch if trained_episodes is None else trained_episodes
-    stages = play_stages(weights, config.env, options, engine or HereEngine(), on_progress)
-    (_, everybody), *others = stages
-    usual = (POLICY, GREEDY, *RIVALS)
-    tables = [
-        *family_tables(
-            {name: everybody.outcomes[name] for name in usual},
-            {name: each for name, each in everybody.outcomes.items() if name not in (*usual, *STATIC)},
-            {name: everybody.outcomes[name] for name in STATIC},
-        ),
-        *(controllers_table(stage.title, stage.note, found.outcomes) for stage, found in others),
-    ]
-    return Evaluation(
+    plan = plan_of(config.env, options)
+    runner = PartsRunner(
+        engine or HereEngine(),
+        folder,
+        total=len(plan.lots),
+        total_cost=sum(lot.cost for lot in plan.lots),
+        on_progress=on_progress,
+    )
+    found = run_batches(evaluation_batches(weights, plan), runner)
+    evaluation = Evaluation(
         settings={
             "config": config_to_mapping(config),
             "options": {**asdict(options), "data": [str(path) for path in options.data]},
             "checkpoint_sha256": sha256(weights).hexdigest(),
             "trained_episodes": episodes,
+            "schedules": list(choice_rows(found.choice)),
         },
-        tables=tuple(tables),
+        tables=tuple(_tables(plan, found)),
         hosts=tuple(
             row
-            for stage, found in stages
-            for name, outcomes in found.outcomes.items()
-            for row in host_rows(stage.title, name, outcomes)
+            for title, each in found.found.items()
+            for name, outcomes in each.outcomes.items()
+            for row in host_rows(title, name, outcomes)
         ),
         episodes=tuple(
             {**episode, "episode": number, "update": episodes // config.batch}
-            for number, episode in enumerate(everybody.episodes)
+            for number, episode in enumerate(found.found[plan.held_out.title].episodes)
         ),
     )
+    runner.tidy()
+    return evaluation
 
 
 def weights_in(checkpoint: Path) -> bytes:
@@ -86,3 +233,84 @@ def weights_in(checkpoint: Path) -> bytes:
     register_builtin_policies()
     load_checkpoint(checkpoint)  # says what is wrong with it, and where
     return read_file(checkpoint)
+
+
+def sweep(
+    config: GrowthConfig,
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008  (frozen)
+    *,
+    engine: Engine | None = None,
+    on_progress: OnProgress = tell_nobody,
+) -> Table:
+    """Play every schedule from several epochs on, and the rivals that need no training, on the same held-out hosts.
+
+    Args:
+        config: the family, the hosts and the prices.
+        options: how many hosts, and their seed.
+        engine: who plays; it is left open. None for this process alone. What comes out is the same.
+        on_progress: see `OnProgress`.
+
+    Raises:
+        ValueError: see `held_out_stage`.
+        UnitFailedError: something could not be played.
+    """
+    lots = sweep_lots(config, options)
+    runner = PartsRunner(
+        engine or HereEngine(),
+        None,
+        total=len(lots),
+        total_cost=sum(lot.cost for lot in lots),
+        on_progress=on_progress,
+    )
+    return run_batches(sweep_batches(config, lots), runner)
+
+
+def sweep_batches(config: GrowthConfig, lots: Sequence[Lot]) -> Generator[Batch, list[bytes], Table]:
+    """The one batch of a sweep."""
+    schedules = {schedule.name: schedule for schedule in sweep_schedules(config)}
+    contents = yield Batch(play_unit, b"", [part_of(lot, schedules) for lot in lots])
+    found = join_found([found_of(lot, content) for lot, content in zip(lots, contents, strict=True)])
+    return schedules_table(found.outcomes)
+
+
+def sweep_schedules(config: GrowthConfig) -> tuple[Schedule, ...]:
+    """Those of a sweep: a schedule is the same one in episodes of all lengths."""
+    starts = [round(part * config.family.max_epochs[0]) for part in SWEEP_STARTS]
+    return arms(config.host.topology, slots_of(config.host), config.rules, starts=starts)
+
+
+def sweep_lots(config: GrowthConfig, options: EvaluationOptions) -> list[Lot]:
+    """What a sweep plays; arguments and errors as those of `sweep`."""
+    names = (NONE, RANDOM, HEURISTIC, *(schedule.name for schedule in sweep_schedules(config)))
+    return list(lots_of(held_out_stage(config, options), "schedules", names))
+
+
+def _tables(plan: Plan, found: Evaluated) -> Iterator[Table]:
+    """Those of an evaluation, in the order in which they are to be read."""
+    training = found.found[plan.training.title].outcomes[NONE].hosts
+    chosen = (
+        f'Hosts that nobody trained or chose on. "{BEST}": on each host that of {len(plan.schedules)} fixed schedules, '
+        f"or none, which is best at its price on {len(training)} training hosts of {plan.training.members} members."
+    )
+    played = found.found[plan.held_out.title].outcomes
+    rivals = {name: played[name] for name in CONTROLLERS}
+    if plan.static_lots:
+        best = _single(found.choice, [host.price for host in training])
+        rivals[SINGLE] = played[best]
+        single = f' "{SINGLE}": {best}, the best of them there for all prices.'
+        yield verdict_table("Verdicts", chosen + single, rivals)
+        yield lacks_table("By lack", rivals)
+        yield static_table("Equal size, equal time", {name: played[name] for name in (POLICY, *STATIC)})
+        names = [schedule.name for schedule in plan.schedules]
+        yield schedules_table({name: played[name] for name in (*names, NONE)}, played[POLICY])
+    else:
+        yield verdict_table("Verdicts", chosen, rivals)
+    for stage in plan.unseen:
+        each = found.found[stage.title].outcomes
+        note = f'{stage.note} Hosts that nobody trained or chose on; "{BEST}" is chosen as above.'.lstrip()
+        yield verdict_table(stage.title, note, {name: each[name] for name in CONTROLLERS})
+
+
+def _single(choice: ScheduleChoice, prices: list[float]) -> str:
+    best = choice.best_single(prices)
+    return NONE if best is None else best.name

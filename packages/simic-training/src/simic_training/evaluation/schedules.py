@@ -1,7 +1,9 @@
 """Rules that look at nothing: what a policy has to beat before it has learnt anything."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from statistics import fmean
+from typing import Final, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Int
@@ -18,27 +20,49 @@ from leyline_types import (
     SeedStage,
     SlotConfig,
     TempoAction,
+    Topology,
 )
+from simic_training.evaluation.outcomes import Outcomes, check_paired
+from simic_training.growth.reward import POINTS_PER_REWARD
 from tamiyo_masks import action_masks
+
+NONE: Final = "none"
+"""Name of the controller that never acts."""
+
+ARM_BLUEPRINTS: Final = {
+    Topology.CNN: (
+        BlueprintAction.NORM,
+        BlueprintAction.CONV_LIGHT,
+        BlueprintAction.BOTTLENECK,
+        BlueprintAction.CONV_HEAVY,
+    ),
+    Topology.TRANSFORMER: (
+        BlueprintAction.NORM,
+        BlueprintAction.LORA,
+        BlueprintAction.MLP_SMALL,
+        BlueprintAction.ATTENTION,
+    ),
+}
+"""Each repairs something else, from few parameters to many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When and what to germinate; every seed is then advanced as soon as its gate lets it, and held.
+    """When, what and where to germinate; every seed is then advanced as soon as its gate lets it, and held.
 
     Args:
         blueprint: of every seed.
         start_epoch: no seed germinates before this many epochs are trained.
-        slots: how many slots are filled, from the input on; None for all.
+        slots: ids of those that are filled, one after the other; None for all.
         style, tempo, alpha_target: of every seed.
 
     Raises:
-        ValueError: a negative number, or no slot.
+        ValueError: a negative number, no slot, or a slot named twice.
     """
 
     blueprint: BlueprintAction
     start_epoch: int = 0
-    slots: int | None = None
+    slots: tuple[str, ...] | None = None
     style: GerminationStyle = GerminationStyle.LINEAR_ADD
     tempo: TempoAction = TempoAction.FAST
     alpha_target: AlphaTargetAction = AlphaTargetAction.FULL
@@ -46,51 +70,75 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.start_epoch < 0:
             raise ValueError(f"`start_epoch` must be at least 0, not {self.start_epoch}")
-        if self.slots is not None and self.slots < 1:
-            raise ValueError(f"`slots` must be at least 1, not {self.slots}")
+        if self.slots is not None and (not self.slots or len(set(self.slots)) < len(self.slots)):
+            raise ValueError(
+                f"`slots` must name at least one slot and each once, not {self.slots}; None is all"
+            )
 
     @property
     def name(self) -> str:
-        """For tables: "conv_light x1 @2", or "norm xall @0"."""
-        count = "all" if self.slots is None else str(self.slots)
-        return f"{self.blueprint.blueprint_id} x{count} @{self.start_epoch}"
+        """For tables: "conv_light r0c1 @2", or "norm all @0"."""
+        places = "all" if self.slots is None else "+".join(self.slots)
+        return f"{self.blueprint.blueprint_id} {places} @{self.start_epoch}"
 
 
 @final
 class ScheduleController:
-    """Follows a `Schedule`. Equal observations and steps give equal actions.
+    """Follows schedules. Equal observations and steps give equal actions.
 
     One action a step: germinate where the schedule says so, else advance. Among several seeds that may be advanced it
     takes turns, so that one that its gate holds up does not stop the others.
 
     Args:
-        schedule: what to do.
+        schedules: of each host; None for a host that is left alone.
         slot_config: the slots.
         rules: what is legal.
+
+    Raises:
+        ValueError: no hosts, or a schedule that fills a slot that there is not.
     """
 
     def __init__(
         self,
-        schedule: Schedule,
+        schedules: Sequence[Schedule | None],
         slot_config: SlotConfig,
         *,
         rules: LegalityRules = LegalityRules(),  # noqa: B008  (frozen)
     ) -> None:
-        self._schedule, self._slot_config, self._rules = schedule, slot_config, rules
-        self._used = min(schedule.slots or len(slot_config), len(slot_config))
+        if not schedules:
+            raise ValueError("`schedules` must hold one for each host, and there is at least one host")
+        self._slot_config, self._rules = slot_config, rules
+        used = torch.zeros(len(schedules), len(slot_config), dtype=torch.bool)
+        for host, schedule in enumerate(schedules):
+            if schedule is not None:
+                places = slot_config if schedule.slots is None else schedule.slots
+                used[host, [slot_config.index(slot_id) for slot_id in places]] = True
+        self._used = used
+        # What a host that is left alone would germinate with does not matter: it fills no slot.
+        some = [schedule or Schedule(blueprint=BlueprintAction.NORM) for schedule in schedules]
+        self._start_epoch = torch.tensor([each.start_epoch for each in some])
+        self._chosen = {
+            name: torch.tensor([int(getattr(each, name)) for each in some])
+            for name in ("blueprint", "style", "tempo", "alpha_target")
+        }
 
     def initial_memory(self, num_envs: int) -> int:
-        """0 steps taken."""
+        """0 steps taken.
+
+        Raises:
+            ValueError: there are not as many schedules.
+        """
+        if num_envs != len(self._used):
+            raise ValueError(f"{num_envs} hosts are to be grown, by {len(self._used)} schedules")
         return 0
 
     def act(self, observation: Observation[Tensor], memory: int) -> tuple[FactoredActions[Tensor], int]:
         """Int64 [env] in each head."""
-        schedule = self._schedule
         masks = action_masks(observation, self._slot_config, self._rules)
-        due = observation.signals.epoch >= schedule.start_epoch
+        due = observation.signals.epoch >= self._start_epoch
         empty = masks.slot_by_op[:, LifecycleOp.GERMINATE] & masks.op[:, LifecycleOp.GERMINATE, None]
-        allowed = masks.blueprint[:, schedule.blueprint]
-        empty = empty & (torch.arange(empty.shape[1]) < self._used) & (due & allowed)[:, None]
+        allowed = masks.blueprint.gather(1, self._chosen["blueprint"][:, None])
+        empty = empty & self._used & due[:, None] & allowed
         ripe = self._ripe(observation)
         ripe = ripe & masks.slot_by_op[:, LifecycleOp.ADVANCE] & masks.op[:, LifecycleOp.ADVANCE, None]
         turn = (torch.arange(empty.shape[1]) - memory) % empty.shape[1]
@@ -101,14 +149,8 @@ class ScheduleController:
             int(LifecycleOp.GERMINATE),
             torch.where(advance, int(LifecycleOp.ADVANCE), int(LifecycleOp.WAIT)),
         )
-        heads = {
-            "blueprint": schedule.blueprint,
-            "style": schedule.style,
-            "tempo": schedule.tempo,
-            "alpha_target": schedule.alpha_target,
-        }
-        chosen = {name: torch.where(germinate, int(choice), 0) for name, choice in heads.items()}
         zeros = torch.zeros_like(op)
+        chosen = {name: torch.where(germinate, choice, 0) for name, choice in self._chosen.items()}
         actions = FactoredActions(
             slot=torch.where(germinate | advance, slot, 0),
             op=op,
@@ -123,6 +165,95 @@ class ScheduleController:
         slots = observation.slots
         blending = slots.stage == int(SeedStage.BLENDING)
         return ~blending | (slots.alpha == slots.alpha_target)
+
+
+def arms(
+    topology: Topology, slot_config: SlotConfig, rules: LegalityRules, *, starts: Sequence[int] = (0,)
+) -> tuple[Schedule, ...]:
+    """The schedules that are candidates: each of `ARM_BLUEPRINTS` in each slot alone, and in all of them.
+
+    >>> rules = LegalityRules(enabled_blueprints=(BlueprintAction.NORM,))
+    >>> [arm.name for arm in arms(Topology.CNN, SlotConfig.default(), rules)]
+    ['norm r0c0 @0', 'norm r0c1 @0', 'norm r0c2 @0', 'norm all @0']
+
+    Args:
+        topology: of the hosts.
+        slot_config: their slots.
+        rules: what is legal. Where they allow none of `ARM_BLUEPRINTS`, what they allow takes their place.
+        starts: first epochs; those that are equal count once.
+    """
+    legal = rules.blueprints(topology)
+    usual = [blueprint for blueprint in ARM_BLUEPRINTS[topology] if blueprint in legal]
+    enabled = [each for each in slot_config if rules.enabled_slots is None or each in rules.enabled_slots]
+    places: list[tuple[str, ...] | None] = [(slot_id,) for slot_id in enabled]
+    return tuple(
+        Schedule(blueprint=blueprint, start_epoch=start, slots=slots)
+        for blueprint in usual or legal
+        for start in sorted(set(starts))
+        for slots in ([*places, None] if len(enabled) > 1 else places)
+    )
+
+
+class ScheduleChoice(NamedTuple):
+    """Which schedule is best at which price, as far as some hosts tell.
+
+    What a schedule does and gains does not depend on the price, so that one episode of each tells its mean return at
+    any: gain / 10 - price * added, beside growing nothing.
+
+    >>> norm = Schedule(blueprint=BlueprintAction.NORM)
+    >>> heavy = Schedule(blueprint=BlueprintAction.CONV_HEAVY)
+    >>> choice = ScheduleChoice((norm, heavy), gain=(2.0, 10.0), added=(0.1, 1.0))
+    >>> [None if best is None else best.name for best in map(choice.best_at, (0.5, 1.0, 3.0))]
+    ['conv_heavy all @0', 'norm all @0', None]
+
+    Args:
+        arms: the schedules.
+        gain: of each, mean validation accuracy over that without growth, points.
+        added: of each, mean parameters added, in parameters of the bare host.
+    """
+
+    arms: tuple[Schedule, ...]
+    gain: tuple[float, ...]
+    added: tuple[float, ...]
+
+    def best_at(self, price: float) -> Schedule | None:
+        """The schedule with the best mean return at this price; None where growing nothing is as good."""
+        best, most = None, 0.0
+        for arm, gain, added in zip(self.arms, self.gain, self.added, strict=True):
+            worth = gain / POINTS_PER_REWARD - price * added
+            if worth > most:
+                best, most = arm, worth
+        return best
+
+    def best_single(self, prices: Sequence[float]) -> Schedule | None:
+        """The schedule with the best mean return over these prices, at least one: at their mean, for it is linear."""
+        return self.best_at(fmean(prices))
+
+
+def choose_schedules(schedules: Sequence[Schedule], outcomes: Mapping[str, Outcomes]) -> ScheduleChoice:
+    """What hosts tell of schedules that were all played on them.
+
+    Args:
+        schedules: the candidates.
+        outcomes: by name, those of `NONE` among them.
+
+    Raises:
+        ValueError: a schedule was played on other hosts than `NONE`.
+    """
+    none = outcomes[NONE]
+    gain, added = [], []
+    for schedule in schedules:
+        found = outcomes[schedule.name]
+        check_paired(schedule.name, found, none)
+        gain.append(float((found.val_accuracy - none.val_accuracy).double().mean()))
+        added.append(float((found.size - none.size).double().mean()))
+    return ScheduleChoice(tuple(schedules), tuple(gain), tuple(added))
+
+
+def choice_rows(choice: ScheduleChoice) -> Iterator[dict[str, str | float]]:
+    """The choice as plain data, a row for each arm."""
+    for arm, gain, added in zip(*choice, strict=True):
+        yield {"schedule": arm.name, "gain": round(gain, 4), "added": round(added, 4)}
 
 
 def _first(open_slots: Bool[Tensor, "env slot"], turn: Int[Tensor, " slot"]) -> Int[Tensor, " env"]:

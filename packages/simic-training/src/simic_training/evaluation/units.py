@@ -1,138 +1,322 @@
-"""The units of work that an evaluation consists of, for any engine."""
+"""What an evaluation plays, in units of work for any engine: who grows which hosts, and in which order."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
-from simic_training.engines.unit import Done, Engine, Unit
-from simic_training.evaluation.comparisons import POLICY
-from simic_training.evaluation.options import EvaluationOptions
-from simic_training.evaluation.outcomes import Outcomes, join_outcomes, outcomes_of
-from simic_training.evaluation.outcomes_bytes import outcomes_from_bytes, outcomes_to_bytes
-from simic_training.evaluation.play import Played
-from simic_training.evaluation.side_by_side import play_all
-from simic_training.evaluation.stages import Stage, controllers_of, parts_of, stages_of
-from simic_training.evaluation.static import STATIC_SEEDS, STATIC_WIDE, play_static_seeds, play_static_wide
+from torch import Tensor
+
+from leyline_types import Controller
+from simic_training.engines.unit import Unit, Work
+from simic_training.evaluation.outcomes import (
+    Found,
+    Grown,
+    found_from_bytes,
+    found_to_bytes,
+    grown_of,
+    join_found,
+    outcomes_of,
+)
+from simic_training.evaluation.parts import Part, PartsRunner
+from simic_training.evaluation.play import Played, play_all
+from simic_training.evaluation.schedules import (
+    NONE,
+    Schedule,
+    ScheduleChoice,
+    ScheduleController,
+    arms,
+    choose_schedules,
+)
+from simic_training.evaluation.stages import (
+    EvaluationOptions,
+    HostDraw,
+    Stage,
+    held_out_stage,
+    training_stage,
+    unseen_stages,
+)
+from simic_training.evaluation.static import STATIC, static_outcomes
 from simic_training.growth.config import GrowthConfig
-from simic_training.growth.draws import HostGroup, slots_of
+from simic_training.growth.draws import slots_of
 from simic_training.runs.records import episode_records
+from simic_training.runs.rollout import actions_seed
+from simic_training.runs.units import policy_of
+from tamiyo_policies import HeuristicController, PolicyController, RandomController, WaitController
 
-OnProgress = Callable[[Done, float], None]
-"""Told of every unit that was done, and which part of all work is, up to 1."""
+T = TypeVar("T")
+
+POLICY: Final = "policy"
+GREEDY: Final = "policy-greedy"
+RANDOM: Final = "random"
+HEURISTIC: Final = "heuristic"
+BEST: Final = "best schedule"
+RIVALS: Final = (NONE, RANDOM, HEURISTIC, BEST)
+CONTROLLERS: Final = (POLICY, GREEDY, *RIVALS)
+
+POPULATION: Final = 64
+"""Hosts in a population from which on more of them are no faster (README of kasmina-hosts, Speed)."""
+
+OVERHEAD: Final = 4000
+"""An epoch of a population costs as much as this many samples besides its own: few hosts cost almost as much as 16."""
 
 
-def tell_nobody(done: Done, part: float) -> None:
-    """For those who do not ask."""
-
-
-class Found(NamedTuple):
-    """What a stage, or a part of it, came to.
+class Player(NamedTuple):
+    """Who plays.
 
     Args:
-        outcomes: by controller, all on the same hosts.
-        episodes: what the sampled policy did on each host, where it played on hosts as in training.
+        name: for tables.
+        schedules: followed on each of the hosts, None where nothing is grown; None as a whole for the controller that
+            has this name.
     """
 
-    outcomes: Mapping[str, Outcomes]
-    episodes: Sequence[Mapping[str, Any]]
+    name: str
+    schedules: tuple[Schedule | None, ...] | None = None
 
 
-def units_of(weights: bytes, env: GrowthConfig, options: EvaluationOptions) -> list[Unit]:
-    """All that has to be played: every group of every stage, in as many parts as it takes.
+class Lot(NamedTuple):
+    """Who plays on the hosts of one member at once.
 
     Args:
-        weights, env, options: see `controllers_of`.
+        stage: which hosts. member: number of the member of the family.
+        what: for people. names: of the players.
+    """
+
+    stage: Stage
+    member: int
+    what: str
+    names: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its unit."""
+        return f"{self.stage.title}, member {self.member + 1}, {self.what}"
+
+    @property
+    def cost(self) -> float:
+        """Of playing it, in samples."""
+        group = self.stage.draw.group(self.member)
+        hosts = len(group.host_seeds) * len(self.names)
+        populations = len(STATIC) if self.names == STATIC else 1
+        return group.config.max_epochs * (OVERHEAD * populations + hosts * len(group.task.train.labels))
+
+
+class Batch(NamedTuple):
+    """Units that do not wait for each other; see `PartsRunner.do_units`."""
+
+    work: Work
+    shared: bytes
+    parts: list[Part]
+
+
+class Plan(NamedTuple):
+    """All that is played.
+
+    Args:
+        schedules: the candidates.
+        training: where one of them is chosen. held_out: where it is judged. unseen: where it is judged besides.
+        schedule_lots: that need no policy; controller_lots: that need one, and the choice; static_lots: that need what
+            the policy made of each host.
+    """
+
+    schedules: tuple[Schedule, ...]
+    training: Stage
+    held_out: Stage
+    unseen: tuple[Stage, ...]
+    schedule_lots: tuple[Lot, ...]
+    controller_lots: tuple[Lot, ...]
+    static_lots: tuple[Lot, ...]
+
+    @property
+    def lots(self) -> tuple[Lot, ...]:
+        """All of them, in order."""
+        return self.schedule_lots + self.controller_lots + self.static_lots
+
+
+class Evaluated(NamedTuple):
+    """What was played came to: the choice of schedules, and what was found, by the title of the stage."""
+
+    choice: ScheduleChoice
+    found: Mapping[str, Found]
+
+
+def plan_of(env: GrowthConfig, options: EvaluationOptions) -> Plan:
+    """What an evaluation plays.
+
+    Args:
+        env: hosts and prices as in training.
+        options: how much.
 
     Raises:
-        CheckpointError, ValueError, FileNotFoundError: see `controllers_of` and `stages_of`.
+        ValueError, FileNotFoundError: see `held_out_stage` and `unseen_stages`.
     """
-    return [unit for unit, _ in _units(weights, env, options)]
+    schedules = arms(env.host.topology, slots_of(env.host), env.rules)
+    names = tuple(schedule.name for schedule in schedules)
+    training, held_out = training_stage(env, options), held_out_stage(env, options)
+    unseen = tuple(unseen_stages(env, options))
+    return Plan(
+        schedules,
+        training,
+        held_out,
+        unseen,
+        (
+            *lots_of(training, "schedules", (NONE, *names)),
+            *(lots_of(held_out, "schedules", names) if options.full else ()),
+        ),
+        tuple(lot for stage in (held_out, *unseen) for lot in lots_of(stage, "controllers", CONTROLLERS)),
+        tuple(lots_of(held_out, "static networks", STATIC)) if options.full else (),
+    )
 
 
-def play_unit(
-    weights: bytes, env: GrowthConfig, options: EvaluationOptions, stage: int, group: int, part: int
-) -> bytes:
-    """Play one unit.
+def lots_of(stage: Stage, what: str, names: Sequence[str]) -> Iterator[Lot]:
+    """The players in equal lots whose copies of a member's hosts make about one `POPULATION` each."""
+    lots = max(1, round(len(names) * stage.draw.per_member / POPULATION))
+    at_once = max(1, -(-len(names) // lots))
+    firsts = range(0, len(names), at_once)
+    for member in range(stage.members):
+        for number, first in enumerate(firsts, start=1):
+            part = f" {number}" if len(firsts) > 1 else ""
+            yield Lot(stage, member, what + part, tuple(names[first : first + at_once]))
+
+
+def part_of(lot: Lot, schedules: Mapping[str, Schedule], choice: ScheduleChoice | None = None) -> Part:
+    """The unit that plays a lot (`play_unit`).
 
     Args:
-        weights, env, options: see `controllers_of`.
-        stage, group, part: which, counted from 0.
+        lot: which.
+        schedules: by the names that stand in it.
+        choice: what `BEST` follows; None where nobody of that name plays.
+    """
+    group = lot.stage.draw.group(lot.member)
+    players = []
+    for name in lot.names:
+        if name == BEST and choice is not None:
+            players.append(Player(name, tuple(choice.best_at(price) for price in group.prices)))
+        elif name in schedules:
+            players.append(Player(name, (schedules[name],) * len(group.host_seeds)))
+        else:
+            players.append(Player(name))
+    return Part(Unit(lot.name, (lot.stage.draw, lot.member, tuple(players))), lot.cost)
+
+
+def play_unit(weights: bytes, draw: HostDraw, member: int, players: tuple[Player, ...]) -> bytes:
+    """Play one lot.
+
+    Args:
+        weights: of the policy, as its checkpoint holds them; none where no policy plays.
+        draw, member: the hosts.
+        players: who plays on them, side by side.
 
     Returns:
-        What came of it, see `outcomes_from_bytes`.
+        What came of it, see `found_from_bytes`.
     """
-    here = stages_of(env, options)[stage]
-    hosts = here.groups[group]
-    controllers = controllers_of(here, env, options, weights, group)
-    names = parts_of(list(controllers), hosts)[part]
-    played = play_all({name: controllers[name] for name in names}, [hosts], rules=env.rules)
-    episodes: list[dict[str, Any]] = []
-    if POLICY in played and here.everybody:
-        grown = played[POLICY]
-        for name, play_static in ((STATIC_SEEDS, play_static_seeds), (STATIC_WIDE, play_static_wide)):
-            played[name] = play_static(grown, rules=env.rules)
-        episodes = list(_records(grown, env))
-    return outcomes_to_bytes({name: outcomes_of(each) for name, each in played.items()}, episodes)
+    env, group = draw.env, draw.group(member)
+    seed = actions_seed(draw.seed, member)
+    controllers = {player.name: controller_of(player, env, weights, seed=seed) for player in players}
+    played = play_all(controllers, [group], rules=env.rules)
+    outcomes = {name: outcomes_of(each) for name, each in played.items()}
+    if POLICY not in played:
+        return found_to_bytes(Found(outcomes))
+    grown = played[POLICY]
+    return found_to_bytes(Found(outcomes, list(_records(grown, env)), grown_of(grown)))
 
 
-def play_stages(
-    weights: bytes,
-    env: GrowthConfig,
-    options: EvaluationOptions,
-    engine: Engine,
-    on_progress: OnProgress,
-) -> list[tuple[Stage, Found]]:
-    """Play everything.
+def play_static_unit(nothing: bytes, draw: HostDraw, member: int, grown: tuple[Grown, ...]) -> bytes:
+    """Play the static networks of one lot.
 
     Args:
-        weights, env, options: see `controllers_of`.
-        engine: who plays.
-        on_progress: see `OnProgress`.
+        nothing: no bytes.
+        draw, member: the hosts.
+        grown: what the policy had made of each.
+
+    Returns:
+        What came of it, see `found_from_bytes`.
+    """
+    return found_to_bytes(Found(static_outcomes(draw.group(member), grown, rules=draw.env.rules)))
+
+
+def controller_of(
+    player: Player, env: GrowthConfig, weights: bytes = b"", *, seed: int
+) -> Controller[Tensor, Any]:
+    """Who plays under a name.
+
+    Args:
+        player: who.
+        env: any of the hosts that they shall grow, and what is legal.
+        weights: see `play_unit`.
+        seed: of what is sampled: it differs from member to member.
 
     Raises:
-        CheckpointError, ValueError, FileNotFoundError: see `controllers_of` and `stages_of`; nothing was played.
-        UnitFailedError: see `Batch`.
+        CheckpointError: the weights cannot be used.
+        ValueError: nobody has this name.
     """
-    stages, pairs = stages_of(env, options), list(_units(weights, env, options))
-    units, costs = [unit for unit, _ in pairs], {unit.name: cost for unit, cost in pairs}
-    contents = engine.start(play_unit, weights, units).results(partial(_tell, on_progress, costs, []))
-    found: list[list[Found]] = [[] for _ in stages]
-    for unit, content in zip(units, contents, strict=True):
-        _, _, stage, group, _ = unit.arguments
-        found[stage].append(Found(*outcomes_from_bytes(content, hosts_of(*unit.arguments), group)))
-    return [(stage, _joined(parts)) for stage, parts in zip(stages, found, strict=True)]
+    slots, rules = slots_of(env.host), env.rules
+    if player.schedules is not None:
+        return ScheduleController(player.schedules, slots, rules=rules)
+    if player.name in (POLICY, GREEDY):
+        policy, normalizer = policy_of(weights)
+        greedy = player.name == GREEDY
+        return PolicyController(policy, deterministic=greedy, seed=seed, rules=rules, normalizer=normalizer)
+    usual: dict[str, Controller[Tensor, Any]] = {
+        NONE: WaitController(),
+        RANDOM: RandomController(slots, seed=seed, rules=rules),
+        HEURISTIC: HeuristicController(slots, rules=rules),
+    }
+    if player.name not in usual:
+        raise ValueError(f"no controller is called {player.name!r}; there are {', '.join(usual)}")
+    return usual[player.name]
 
 
-def hosts_of(env: GrowthConfig, options: EvaluationOptions, stage: int, group: int, part: int) -> HostGroup:
-    """Those that a unit is played on; arguments as those of `play_unit`."""
-    return stages_of(env, options)[stage].groups[group]
+def evaluation_batches(weights: bytes, plan: Plan) -> Generator[Batch, list[bytes], Evaluated]:
+    """The batches of an evaluation, each of which is made from what the ones before gave.
+
+    Args:
+        weights: see `play_unit`.
+        plan: from `plan_of`.
+    """
+    schedules = {schedule.name: schedule for schedule in plan.schedules}
+    found: dict[str, list[Found]] = {
+        stage.title: [] for stage in (plan.training, plan.held_out, *plan.unseen)
+    }
+
+    batch = Batch(play_unit, b"", [part_of(lot, schedules) for lot in plan.schedule_lots])
+    _gather(found, plan.schedule_lots, (yield batch))
+    choice = choose_schedules(plan.schedules, join_found(found[plan.training.title]).outcomes)
+
+    batch = Batch(play_unit, weights, [part_of(lot, schedules, choice) for lot in plan.controller_lots])
+    _gather(found, plan.controller_lots, (yield batch))
+
+    if plan.static_lots:
+        grown = [tuple(each.grown) for each in found[plan.held_out.title] if each.grown]
+        parts = [
+            Part(Unit(lot.name, (lot.stage.draw, lot.member, grown[lot.member])), lot.cost)
+            for lot in plan.static_lots
+        ]
+        _gather(found, plan.static_lots, (yield Batch(play_static_unit, b"", parts)))
+    return Evaluated(choice, {title: join_found(several) for title, several in found.items()})
 
 
-def _units(weights: bytes, env: GrowthConfig, options: EvaluationOptions) -> Iterator[tuple[Unit, float]]:
-    """Each with how long it takes beside others, as far as is known before."""
-    for place, stage in enumerate(stages_of(env, options)):
-        for group, hosts in enumerate(stage.groups):
-            names = list(controllers_of(stage, env, options, weights, group))
-            parts = parts_of(names, hosts)
-            once = len(hosts.host_seeds) * hosts.config.max_epochs * len(hosts.task.train.labels)
-            for part, controllers in enumerate(parts):
-                name = f"{stage.title}, group {group + 1}" + (f", part {part + 1}" if len(parts) > 1 else "")
-                yield Unit(name, (env, options, place, group, part)), len(controllers) * once
+def run_batches(batches: Generator[Batch, list[bytes], T], runner: PartsRunner) -> T:
+    """Do one batch after the other; gives what they come to.
+
+    Raises:
+        UnitFailedError, OSError: see `PartsRunner.do_units`.
+    """
+    try:
+        batch = next(batches)
+        while True:
+            batch = batches.send(runner.do_units(*batch))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
-def _tell(on_progress: OnProgress, costs: Mapping[str, float], done: list[float], unit: Done) -> None:
-    done.append(costs[unit.unit])
-    on_progress(unit, min(1.0, sum(done) / sum(costs.values())))
+def found_of(lot: Lot, content: bytes) -> Found:
+    """What the unit of a lot gave."""
+    return found_from_bytes(content, lot.stage.draw.group(lot.member), lot.member)
 
 
-def _joined(parts: Sequence[Found]) -> Found:
-    """The outcomes of all groups, controller by controller."""
-    by_name: dict[str, list[Outcomes]] = {}
-    for found in parts:
-        for name, each in found.outcomes.items():
-            by_name.setdefault(name, []).append(each)
-    outcomes = {name: join_outcomes(several) for name, several in by_name.items()}
-    return Found(outcomes, [episode for found in parts for episode in found.episodes])
+def _gather(found: dict[str, list[Found]], lots: Iterable[Lot], contents: Sequence[bytes]) -> None:
+    for lot, content in zip(lots, contents, strict=True):
+        found[lot.stage.title].append(found_of(lot, content))
 
 
 def _records(played: Played, env: GrowthConfig) -> Iterator[dict[str, Any]]:

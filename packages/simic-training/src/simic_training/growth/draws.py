@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from enum import Enum
 from functools import lru_cache
-from itertools import cycle, islice
 from math import log
 from os import fstat
 from typing import Final, NamedTuple
@@ -135,23 +134,42 @@ def lacks_of(config: GrowthConfig) -> tuple[Lack, ...]:
 
 
 def held_out_members(config: GrowthConfig, count: int, seed: int) -> Iterator[FamilyMember]:
-    """Members to judge on, one of each kind of `lacks_of(config)` in turn: no luck in which kinds came up.
-
-    Each has a length of episodes of its own. However many there are, those of one seed begin with the same ones.
-
-    Args:
-        config: what to draw from.
-        count: how many.
-        seed: at least 0.
+    """Members to judge on: `family_member` of each number up to `count`.
 
     Raises:
         FileNotFoundError, DataError, OtherDataError: see `draw_groups`.
     """
-    rng = np.random.default_rng((1, seed))
-    for lack in islice(cycle(lacks_of(config)), count):
-        member = draw_member(config, draw_seed(rng, held_out=True), lack=lack)
-        epochs = config.family.draw_max_epochs(draw_seed(rng, held_out=True))
-        yield member._replace(config=replace(member.config, max_epochs=epochs))
+    return (family_member(config, number, seed, held_out=True) for number in range(count))
+
+
+def training_members(config: GrowthConfig, count: int, seed: int) -> Iterator[FamilyMember]:
+    """Members to choose on what is then judged on others: as `held_out_members`, and never one of them.
+
+    Raises:
+        FileNotFoundError, DataError, OtherDataError: see `draw_groups`.
+    """
+    return (family_member(config, number, seed, held_out=False) for number in range(count))
+
+
+def family_member(config: GrowthConfig, number: int, seed: int, *, held_out: bool) -> FamilyMember:
+    """A member with a length of episodes of its own, of each kind of `lacks_of(config)` in turn.
+
+    So no luck decides which kinds come up; and each is the same one however many there are.
+
+    Args:
+        config: what to draw from.
+        number: which, from 0.
+        seed: at least 0.
+        held_out: to judge on, rather than to train and choose on.
+
+    Raises:
+        FileNotFoundError, DataError, OtherDataError: see `draw_groups`.
+    """
+    rng = np.random.default_rng((2 + held_out, seed, number))  # 0 and 1 draw groups
+    lacks = lacks_of(config)
+    member = draw_member(config, draw_seed(rng, held_out), lack=lacks[number % len(lacks)])
+    epochs = config.family.draw_max_epochs(draw_seed(rng, held_out))
+    return member._replace(config=replace(member.config, max_epochs=epochs))
 
 
 def draw_prices(config: GrowthConfig, rng: np.random.Generator, count: int) -> tuple[float, ...]:

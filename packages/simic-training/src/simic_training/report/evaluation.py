@@ -8,7 +8,7 @@ from simic_training.report.intervals import Interval, interval_chart
 from simic_training.report.markup import Html, table, tag
 from simic_training.report.overview import evaluate_command
 from simic_training.report.records import RunRecords
-from simic_training.report.rivals import is_policy, mean, score_column
+from simic_training.report.rivals import is_policy, lead_column, mean, score_column
 from simic_training.statistics import Estimate
 
 MOST_ROWS: Final = 16
@@ -53,8 +53,12 @@ def _shown(each: Table) -> Html:
 
 
 def _intervals(each: Table) -> Html:
-    """Means with intervals of the score, the best on top; nothing where the table has no score to compare."""
-    column = score_column(each)
+    """Means with intervals, the best on top; nothing where the table has nothing to compare.
+
+    Of the policy's leads where there are verdicts on them, for those decide; else of the score.
+    """
+    leads = lead_column(each)
+    column = score_column(each) if leads is None else leads
     if column is None:
         return Html()
     spec, texts = each.columns[column], each.texts()
@@ -70,6 +74,8 @@ def _intervals(each: Table) -> Html:
     note = "means and 95 % intervals" + (
         f", {len(shown)} of {len(ranked)} rows" if len(shown) < len(ranked) else ""
     )
+    if leads is not None:
+        note += "; above 0 the policy is better"
     drawing = interval_chart(shown, title=f"{each.title}: {spec.name}", unit=spec.name)
     return figure(spec.name, drawing, note=note)
 

@@ -36,6 +36,13 @@ def is_policy(row: str) -> bool:
     return row.startswith(POLICY)
 
 
+def lead_column(table: Table) -> int | None:
+    """The column of leads in return, where a table has a verdict on each of them."""
+    names = [column.name for column in table.columns]
+    lead = f"{_LEADS}, return"
+    return names.index(lead) if "verdict" in names and lead in names else None
+
+
 def score_column(table: Table) -> int | None:
     """The first column in which more is better: one of accuracies or returns. None where there is none."""
     for index, column in enumerate(table.columns):

@@ -64,7 +64,7 @@ class Collecting:
             UnitFailedError: see `Batch`.
         """
         started, done = self._started.popleft(), list[Done]()
-        contents = started.batch.results(done.append)
+        contents = started.batch.results(lambda each, _: done.append(each))
         seconds = perf_counter() - started.at
         rollouts = [
             rollout_from_bytes(content, hosts_of(*unit.arguments))

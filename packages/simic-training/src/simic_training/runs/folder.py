@@ -23,6 +23,7 @@ STATES: Final = "states"
 LOG: Final = "log.txt"
 REPORT: Final = "report.html"
 EVALUATION: Final = "evaluation.json"
+EVALUATION_PARTS: Final = "evaluation"
 SCHEDULES: Final = "schedules.json"
 LOCK: Final = "lock"
 _FILES: Final = (CONFIG, METRICS, EPISODES, LOG, REPORT, EVALUATION, LOCK, CHECKPOINT_NAME)
@@ -89,6 +90,11 @@ class RunFolder:
     def evaluation(self) -> Path:
         """The tables of the newest evaluation."""
         return self.path / EVALUATION
+
+    @property
+    def evaluation_parts(self) -> Path:
+        """Folder of what an evaluation goes on from: its finished parts."""
+        return self.path / EVALUATION_PARTS
 
     @classmethod
     def create(cls, path: Path, config: TrainConfig) -> "RunFolder":

@@ -4,9 +4,9 @@ import pytest
 from made_up import tiny_groups
 
 from leyline_types import BlueprintAction, LegalityRules, SlotConfig
+from simic_training.command.growth_shown import final_slots, growth_events
 from simic_training.evaluation.play import play
 from simic_training.evaluation.schedules import Schedule, ScheduleController
-from simic_training.evaluation.story import final_slots, growth_events
 from simic_training.growth.episodes import Episodes
 
 SLOTS = SlotConfig.default()
@@ -14,8 +14,9 @@ SLOTS = SlotConfig.default()
 
 @pytest.fixture(scope="module")
 def episodes() -> Episodes:
-    schedule = Schedule(blueprint=BlueprintAction.CONV_LIGHT, start_epoch=1, slots=1)
-    return play(ScheduleController(schedule, SLOTS), tiny_groups(1, 2), rules=LegalityRules()).episodes
+    schedule = Schedule(blueprint=BlueprintAction.CONV_LIGHT, start_epoch=1, slots=("r0c0",))
+    controller = ScheduleController([schedule] * 2, SLOTS)
+    return play(controller, tiny_groups(1, 2), rules=LegalityRules()).episodes
 
 
 def test_events(episodes: Episodes) -> None:
