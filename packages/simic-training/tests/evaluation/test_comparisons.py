@@ -75,15 +75,20 @@ def test_rows_by_hand() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [make_host(9, member=1), make_host(3, member=1, price=0.5), make_host(3, member=2)],
-    ids=["first weights", "price", "task"],
+    [
+        make_host(9, member=1),
+        make_host(3, member=1, price=0.5),
+        make_host(3, member=2),
+        make_host(3, member=1)._replace(epochs=26),
+        make_host(3, member=1)._replace(lack=Lack.WIDTH),
+    ],
+    ids=["first weights", "price", "task", "length", "lack"],
 )
 def test_other_hosts_are_refused(other: Host) -> None:
     here = make_outcomes([1.0, 1.0], [1.0, 1.0], hosts=[make_host(1), make_host(3, member=1)])
     elsewhere = here._replace(hosts=(here.hosts[0], other))
-    with pytest.raises(
-        ValueError, match=r"none was played on host \(.*\), the policy on \('task 1', 0.3, 3\)"
-    ):
+    policy = r"the policy on \('task 1', 'nothing', 0.3, 25, 3\)"
+    with pytest.raises(ValueError, match=rf"none was played on host \(.*\), {policy}"):
         controllers_table("Title", "", {"policy": here, "none": elsewhere})
     with pytest.raises(ValueError, match="none was played on 2 hosts, the policy on 4"):
         controllers_table("Title", "", {"policy": POLICY, "none": here})

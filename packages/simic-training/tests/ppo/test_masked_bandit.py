@@ -29,7 +29,7 @@ class Arm(NamedTuple):
 
 REWARDS = (
     {Arm(WAIT): 0.3}
-    # A legal ADVANCE is worth less than an average GERMINATE: the test is of masks, not of exploration.
+    # The optimum leads the second best op by 0.4: the test is of masks, and not of how long an actor explores.
     | {Arm(ADVANCE, slot): reward for slot, reward in enumerate((1.2, 0.1, 0.5))}
     | {
         Arm(GERMINATE, slot, blueprint): at_slot + of_blueprint
