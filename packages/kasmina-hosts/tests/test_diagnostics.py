@@ -62,8 +62,10 @@ def test_extremes() -> None:
     flat = maps(0, 50, 4, 1, 1).expand(-1, -1, 3, 3)
     assert activation_shape(flat, Topology.CNN).within_map.item() == pytest.approx(0, abs=1e-6)
     same = maps(0, 1, 4, 3, 3).expand(50, -1, -1, -1)
-    assert activation_shape(same, Topology.CNN).within_map.item() == pytest.approx(1, abs=0.2)
-    assert all(each.isnan() for each in activation_shape(torch.ones(5, 2, 3, 3), Topology.CNN))
+    assert activation_shape(same, Topology.CNN).within_map.item() == pytest.approx(1, abs=1e-6)
+    for dtype in (torch.float32, torch.float64):
+        constant = torch.full((30, 3, 3, 3), 0.1, dtype=dtype)
+        assert all(each.isnan() for each in activation_shape(constant, Topology.CNN))
 
 
 def test_tokens_are_positions() -> None:

@@ -28,7 +28,7 @@ from kasmina_hosts.diagnostics import Diagnostics, activation_shape
 from kasmina_hosts.evaluation import diagnose
 from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.seed_slot import SeedSlot
-from kasmina_hosts.slotted_model import GrownSlots
+from kasmina_hosts.slotted_model import GrownSlots, attach_slots, find_activations, measure_slots
 from leyline_types import BlueprintAction, GerminationStyle, Observation, SlotColumns, Topology
 
 CNN = HostConfig()
@@ -404,3 +404,26 @@ def test_the_price_is_observed(task: DigitsTask, price: float) -> None:
         observed = run.epoch().observation.signals.parameter_price
         torch.testing.assert_close(observed, torch.tensor([float(price)]))
     assert loop(task, "resnet", []).epoch().observation.signals.parameter_price.item() == pytest.approx(0.3)
+
+
+def test_a_layer_counts_without_the_slot_layer_within_it() -> None:
+    """Blocks as slots, and another slot inside one of them: the shares are those of what each has for itself."""
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
+    outer = nn.Conv2d(4, 4, 3)
+    model = nn.Sequential(nn.Sequential(inner, outer), nn.Flatten(), nn.Linear(64, 3))
+    images, labels = torch.randn(8, 1, 8, 8), torch.arange(8) % 3
+
+    def loss() -> Tensor:
+        return nn.functional.cross_entropy(model(images), labels)
+
+    activations = find_activations(model, {"r0c0": "0.0", "r0c1": "0"}, images)
+    slots = attach_slots(model, {"r0c0": "0.0", "r0c1": "0"}, activations, co_adapt=True)
+    found = measure_slots(model, slots, {"r0c0": "0.0", "r0c1": "0"}, loss).host_gradient_share
+    own = [list(inner.parameters()), list(outer.parameters())]
+    effects = []
+    for part in own:
+        pairs = zip(part, torch.autograd.grad(loss(), part), strict=True)
+        effects.append(sum(float(w.detach().norm() * g.norm()) ** 2 for w, g in pairs))
+    roots = torch.tensor(effects).sqrt()
+    torch.testing.assert_close(found[0], roots / roots.sum(), rtol=1e-4, atol=1e-6)

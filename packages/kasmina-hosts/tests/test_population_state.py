@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from host_scripts import WIDE_OPEN, SmallTask, advance, first_samples, germinate, suspect, together, waiting
 from torch import Tensor
 
-from kasmina_hosts import DigitsTask, Gates, HostConfig, HostPopulation, StateError
+from kasmina_hosts import DigitsTask, Gates, HostConfig, HostPopulation, OptimizerKind, StateError
 from leyline_types import (
     AlphaMode,
     AlphaSpeedAction,
@@ -450,3 +451,32 @@ def test_settings_are_readable(run: tuple[State, list[State]]) -> None:
         "0.01",
         "None",
     )
+
+
+def test_hosts_that_learn_by_sgd_go_on_bit_for_bit(small: SmallTask) -> None:
+    """A seed's velocity and the host's, in the middle of growth; there is no second moment."""
+
+    def population() -> HostPopulation:
+        return HostPopulation(small, replace(CONFIG, optimizer=OptimizerKind.SGD), gates=WIDE_OPEN)
+
+    first = population()
+    first.reset([1, 2])
+    for action in (germinate("r0c1", BlueprintAction.NORM), advance("r0c1"), waiting()):
+        first.step(together([action] * 2))
+    saved = first.state_dict()
+    assert saved["networks.optimizer.slots.1.norm.gain.first"].any()
+    assert not any(name.endswith(".second") for name in saved)
+    second = population()
+    second.load_state_dict(saved)
+    for each in (first, second):
+        each.step(together([advance("r0c1")] * 2))
+    assert_same(second.state_dict(), first.state_dict())
+
+
+def test_a_mean_of_squares_may_have_overflowed(small: SmallTask, run: tuple[State, list[State]]) -> None:
+    """The parameter that it is of is finite, and stands still from then on."""
+    name = "networks.optimizer.parts.0.conv.weight.second"
+    state = {**run[0], name: torch.full_like(run[0][name], torch.inf)}
+    population = fresh(small)
+    population.load_state_dict(state)
+    assert_same(population.state_dict(), state)

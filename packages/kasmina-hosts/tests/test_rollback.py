@@ -26,7 +26,14 @@ from kasmina_hosts import population as population_module
 from kasmina_hosts.epoch import EpochResult, train_epoch
 from kasmina_hosts.evaluation import Score
 from kasmina_hosts.governor import LossWatch, first_watch, watch
-from leyline_types import AlphaAlgorithm, BlueprintAction, FactoredAction, Observation, SeedStage
+from leyline_types import (
+    AlphaAlgorithm,
+    BlueprintAction,
+    FactoredAction,
+    LifecycleOp,
+    Observation,
+    SeedStage,
+)
 
 SICK = 1
 SEEDS = [1, 2, 3]
@@ -308,3 +315,19 @@ def test_hosts_that_really_diverge_stay_finite(task: DigitsTask) -> None:
         assert not observation.signals.grad_norm_host.isinf().any()
     for report in population.reports():
         assert report["r0c1"] is not None
+
+
+def test_a_seed_pruned_while_its_host_diverges_leaves_nothing_behind(
+    small: SmallTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot is of the time when it lived."""
+    population = make(small, gates=WIDE_OPEN)
+    population.reset(SEEDS)
+    suspect(monkeypatch, population, SICK, {2, 3, 4})
+    prune = FactoredAction(LifecycleOp.PRUNE, "r0c1")
+    for action in (germinate("r0c1", BlueprintAction.NORM), advance("r0c1"), waiting(), prune, waiting()):
+        outcome = population.step(same_for_all(action, 3))
+    assert outcome.rolled_back.tolist() == [False, True, False]
+    kept = [each for name, each in parameters(population).items() if name.startswith("optimizer.slots.1.")]
+    assert kept
+    assert not any(each.any() for each in kept)

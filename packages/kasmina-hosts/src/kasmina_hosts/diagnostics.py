@@ -97,7 +97,9 @@ def activation_shape(
     flat = centred.flatten(-3, -2)
     covariance = flat.mT @ flat / flat.shape[-2]
     rank = total.square() / covariance.square().sum((-2, -1)) / flat.shape[-1]
-    varies = total > 0
+    # Rounding of the mean gives what is constant a tiny variance.
+    rounding = torch.finfo(spread.dtype).eps * spread.abs().amax((-3, -2, -1))
+    varies = total > spread.shape[-1] * rounding.square() * spread.shape[-3]
     unknown = torch.full_like(total, torch.nan)
     return ActivationShape(
         torch.where(varies, rank, unknown).clamp(max=1).float(),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import exp, log, prod
+from math import exp, log
 from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from kasmina_hosts.config import NUM_SLOTS, HostConfig
 from kasmina_hosts.digits import DigitsTask
+from kasmina_hosts.host import host_size, stage_size
 from kasmina_hosts.tasks import Task, check_task
 from kasmina_hosts.variation import Variation, check_fits, vary
 from leyline_types import Topology
@@ -146,7 +147,8 @@ class HostFamily:
 
         Raises:
             ValueError: a negative seed; hosts of this topology cannot lack any of `lacks`, or not `lack`; data that are
-                malformed or do not fit `max_shift` or `max_occlusion`.
+                malformed or do not fit `max_shift` or `max_occlusion`, or whose images a transformer's patches do not
+                tile.
         """
         if seed < 0:
             raise ValueError(f"`seed` must be at least 0, not {seed}")
@@ -163,8 +165,9 @@ class HostFamily:
         task = self._draw_task(DigitsTask() if data is None else data, seed)
         rng = np.random.default_rng((1, seed))
         chosen = kinds[rng.integers(len(kinds))] if lack is None else Lack(lack)
-        shape = _Shape(task.train.images.shape[1:], task.num_classes)
-        return FamilyMember(task, self._draw_host(config, chosen, shape, seed), chosen)
+        channels, height, width = task.train.images.shape[1:]
+        shape = (channels, height, width)
+        return FamilyMember(task, self._draw_host(config, chosen, shape, task.num_classes, seed), chosen)
 
     def draw_max_epochs(self, seed: int) -> int:
         """The length of an episode: a pure function of the family and the seed.
@@ -205,7 +208,9 @@ class HostFamily:
         )
         return vary(data, variation, int(rng.integers(2**63 - 1)))
 
-    def _draw_host(self, config: HostConfig, lack: Lack, shape: "_Shape", seed: int) -> HostConfig:
+    def _draw_host(
+        self, config: HostConfig, lack: Lack, image_shape: tuple[int, int, int], num_classes: int, seed: int
+    ) -> HostConfig:
         rng = np.random.default_rng((3, seed))
         features = FEATURES_PER_CHANNEL if config.topology is Topology.TRANSFORMER else 1
         channels = _between(rng, self.widths)
@@ -217,7 +222,7 @@ class HostFamily:
             norms=(True,) * NUM_SLOTS,
             attention=(True,) * NUM_SLOTS,
         )
-        size = int(_size(whole, shape) * (1 + _LARGER * rng.random()))
+        size = int(host_size(whole, image_shape, num_classes) * (1 + _LARGER * rng.random()))
         squeezed = None
         match lack:
             case Lack.NOTHING:
@@ -241,22 +246,19 @@ class HostFamily:
                 narrow = min(_between(rng, _NARROW[config.topology]), max(1, channels - 1))
                 host = replace(whole, width=features * narrow)
         open_stages = [stage for stage in range(NUM_SLOTS) if stage != squeezed]
-        return _enlarged(host, shape, size, open_stages, rng)
-
-
-class _Shape(NamedTuple):
-    image: tuple[int, ...]  # (C, H, W)
-    num_classes: int
+        spare = size - host_size(host, image_shape, num_classes)
+        return _enlarged(host, image_shape[0], spare, open_stages, rng)
 
 
 def _enlarged(
-    config: HostConfig, shape: _Shape, size: int, stages: list[int], rng: np.random.Generator
+    config: HostConfig, in_channels: int, spare: int, stages: list[int], rng: np.random.Generator
 ) -> HostConfig:
-    """The host with more channels or hidden units inside these stages: of `size` parameters, or hardly fewer."""
-    inner_widths, spare = list(config.inner_widths), size - _size(config, shape)
-    plain = {stage: _stage_size(config, stage, shape, 0) for stage in stages}
+    """The host with more channels or hidden units inside these stages: `spare` parameters more, or hardly fewer."""
+    inner_widths = list(config.inner_widths)
+    plain = {stage: stage_size(config, stage, in_channels, 0) for stage in stages}
     first, second = (
-        {stage: _stage_size(config, stage, shape, config.width + more) for stage in stages} for more in (0, 1)
+        {stage: stage_size(config, stage, in_channels, config.width + more) for stage in stages}
+        for more in (0, 1)
     )
     # The stage that takes the smallest steps comes last and gets what is left.
     order = sorted(rng.permutation(stages).tolist(), key=lambda stage: first[stage] - second[stage])
@@ -264,32 +266,10 @@ def _enlarged(
         share = spare if left == 1 else int(spare / left * rng.uniform(0.5, 1.5))
         more = (share + plain[stage] - first[stage]) // (second[stage] - first[stage])
         inner = min(config.width + more, _END - 1)
-        added = _stage_size(config, stage, shape, inner) - plain[stage]
+        added = stage_size(config, stage, in_channels, inner) - plain[stage]
         if more >= 0 and added > 0:
             inner_widths[stage], spare = inner, spare - added
     return replace(config, inner_widths=tuple(inner_widths))
-
-
-def _size(config: HostConfig, shape: _Shape) -> int:
-    """What `host.host_size` counts, which builds the modules and takes a hundred times as long."""
-    width, patch = config.width, config.patch_size**2
-    channels, *sides = shape.image
-    stages = sum(_stage_size(config, stage, shape, inner) for stage, inner in enumerate(config.inner_widths))
-    head = 2 * width * config.head_norm + (width + 1) * shape.num_classes
-    if config.topology is Topology.CNN:
-        return stages + head
-    return stages + head + (channels * patch + 1 + prod(sides) // patch) * width
-
-
-def _stage_size(config: HostConfig, stage: int, shape: _Shape, inner: int) -> int:
-    """Parameters of a stage or block with this inner width."""
-    width = config.width
-    if config.topology is Topology.TRANSFORMER:
-        attention = 4 * width * (width + 1) * config.attention[stage]
-        return attention + 3 * width + (inner or width) * (2 * width + 1)
-    weights = config.kernels[stage] ** 2 * (width if stage else shape.image[0]) + 1
-    norm = 2 * width * config.norms[stage]
-    return norm + (inner * (weights + width) + width if inner else weights * width)
 
 
 def _at_most(pair: tuple[int, int], most: int) -> tuple[int, int]:

@@ -120,9 +120,11 @@ def roll_back(
     removed = candidates & youngest
     # This epoch counts, its tick is over; over it alpha went from what it was before the tick to 0.
     fall = life.alpha_velocity - life.alpha
-    for host, slot in removed.nonzero().tolist():
+    life = prune_now(life, removed).where(removed, epochs_in_stage=1.0, alpha_velocity=fall)
+    # The snapshot may be of a time when seeds lived that have been pruned since.
+    for host, slot in (diverged[:, None] & ~life.live).nonzero().tolist():
         networks.forget(host, slot)
-    return prune_now(life, removed).where(removed, epochs_in_stage=1.0, alpha_velocity=fall)
+    return life
 
 
 def forget_epoch(epoch: EpochResult, restored: Score, diverged: Bool[Tensor, " host"]) -> EpochResult:

@@ -1,13 +1,11 @@
 """The hosts' own networks: a chain of parts, with a slot after each but the last."""
 
-from functools import lru_cache
-
 import torch
 from torch import nn
 
 from kasmina_hosts.config import NUM_SLOTS, HostConfig, OptimizerKind
 from kasmina_hosts.conv_host import conv_parts
-from kasmina_hosts.vit_host import vit_parts
+from kasmina_hosts.vit_host import check_patches, vit_parts
 from leyline_types import InjectionSpec, Topology
 
 
@@ -27,9 +25,8 @@ def build_host(config: HostConfig, image_shape: tuple[int, int, int], num_classe
             return vit_parts(image_shape, config, num_classes)
 
 
-@lru_cache(maxsize=1024)
 def host_size(config: HostConfig, image_shape: tuple[int, int, int], num_classes: int) -> int:
-    """Parameters of a host without seeds, counted without memory for them: whatever the width, it takes no time.
+    """Parameters of a host without seeds, counted without building it: whatever the width, it takes no time.
 
     >>> host_size(HostConfig(), (1, 8, 8), 10)
     418
@@ -42,9 +39,34 @@ def host_size(config: HostConfig, image_shape: tuple[int, int, int], num_classes
     Raises:
         ValueError: a transformer's patches do not tile the image.
     """
-    with torch.device("meta"):
-        parts = build_host(config, image_shape, num_classes)
-    return sum(parameter.numel() for part in parts for parameter in part.parameters())
+    channels, height, width = image_shape
+    stages = sum(
+        stage_size(config, stage, channels, inner) for stage, inner in enumerate(config.inner_widths)
+    )
+    size = stages + 2 * config.width * config.head_norm + (config.width + 1) * num_classes
+    if config.topology is Topology.CNN:
+        return size
+    check_patches(image_shape, config.patch_size)
+    patch = config.patch_size**2
+    return size + (channels * patch + 1 + height * width // patch) * config.width
+
+
+def stage_size(config: HostConfig, stage: int, in_channels: int, inner: int) -> int:
+    """Parameters of one stage or block, of a transformer without the embedding in front of the first.
+
+    Args:
+        config: what the other stages are made of does not matter, nor does its own inner width.
+        stage: which, counted from 0.
+        in_channels: of the images.
+        inner: channels that the stage is led through, or hidden units of the block's MLP; see `inner_widths`.
+    """
+    width = config.width
+    if config.topology is Topology.TRANSFORMER:
+        attention = 4 * width * (width + 1) * config.attention[stage]
+        return attention + 3 * width + (inner or width) * (2 * width + 1)
+    weights = config.kernels[stage] ** 2 * (width if stage else in_channels) + 1
+    norm = 2 * width * config.norms[stage]
+    return norm + (inner * (weights + width) + width if inner else weights * width)
 
 
 def host_bytes(

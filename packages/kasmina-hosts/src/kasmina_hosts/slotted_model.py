@@ -1,6 +1,6 @@
 """Slots in any network: behind which layers, what these put out, and the plain network that comes of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
@@ -92,7 +92,7 @@ def measure_slots(
     Returns:
         [1, slot], on the CPU. Of a layer that the model uses several times in a pass, the activation is that of the
         first time, the gradient that of all. The gradient's share of a layer without parameters that learn is unknown;
-        the others' shares are among themselves.
+        the others' shares are among themselves. A layer that another slot's layer is part of counts without it.
 
     Raises:
         ValueError: `diagnose` did not return a finite scalar, did not run a layer, or returned what no gradient leads
@@ -100,12 +100,7 @@ def measure_slots(
     """
     seeds = set(model.get_submodule(CONTAINER).parameters())
     learning = {
-        slot_id: [
-            each
-            for each in model.get_submodule(name).parameters()
-            if each.requires_grad and each not in seeds
-        ]
-        for slot_id, name in layers.items()
+        slot_id: _own_parameters(model, name, layers.values(), seeds) for slot_id, name in layers.items()
     }
     with _undisturbed(model), _recording(slots) as recorded:
         loss = _check_loss(diagnose())
@@ -227,6 +222,23 @@ def _recording(slots: Mapping[str, SeedSlot]) -> Iterator[dict[str, list[Tensor]
             slot.recorded = None
 
 
+def _own_parameters(
+    model: nn.Module, name: str, names: Collection[str], seeds: Collection[nn.Parameter]
+) -> list[nn.Parameter]:
+    """Those of a slot's layer that learn and belong neither to a seed nor to a slot's layer within it."""
+    within = {
+        parameter
+        for other in names
+        if other.startswith(f"{name}." if name else "") and other != name
+        for parameter in model.get_submodule(other).parameters()
+    }
+    return [
+        each
+        for each in model.get_submodule(name).parameters()
+        if each.requires_grad and each not in seeds and each not in within
+    ]
+
+
 def _check_loss(loss: object) -> Tensor:
     if not isinstance(loss, Tensor):
         raise ValueError(f"`diagnose` must return a scalar tensor, not {brief(repr(loss))}")
@@ -263,7 +275,14 @@ def _effect(
             "gradients, neither detached nor under `no_grad`; or freeze the layer if it is not to learn"
         )
     # In float32 at least: squares of what half precision holds are beyond it.
-    return gradient_effect([(each.detach().float()[None], gradients[each].float()[None]) for each in reached])
+    pairs = [(each.detach(), gradients[each]) for each in reached]
+    precise = [torch.promote_types(weight.dtype, torch.float32) for weight, _ in pairs]
+    return gradient_effect(
+        [
+            (weight[None].to(dtype), gradient[None].to(dtype))
+            for (weight, gradient), dtype in zip(pairs, precise, strict=True)
+        ]
+    ).float()
 
 
 def _find_layer(model: nn.Module, slot_id: str, name: str) -> nn.Module:

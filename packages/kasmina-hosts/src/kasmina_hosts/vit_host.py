@@ -74,18 +74,27 @@ class TokenHead(nn.Module):
         return logits
 
 
+def check_patches(image_shape: tuple[int, int, int], size: int) -> None:
+    """That patches of this size tile the image.
+
+    Raises:
+        ValueError: they do not.
+    """
+    _, height, width = image_shape
+    if height % size or width % size:
+        raise ValueError(
+            f"patches of {size} x {size} pixels (`patch_size`) do not tile images of {height} x {width}"
+        )
+
+
 def vit_parts(image_shape: tuple[int, int, int], config: HostConfig, num_classes: int) -> list[nn.Module]:
     """The parts in order: embedding and first block, two more blocks, each followed by a slot, and the head.
 
     Raises:
         ValueError: patches of this size do not tile the image.
     """
-    _, height, image_width = image_shape
+    check_patches(image_shape, config.patch_size)
     size, width = config.patch_size, config.width
-    if height % size or image_width % size:
-        raise ValueError(
-            f"patches of {size} x {size} pixels (`patch_size`) do not tile images of {height} x {image_width}"
-        )
     first, *others = (
         EncoderBlock(width, attends=attends, hidden=inner or width)
         for attends, inner in zip(config.attention, config.inner_widths, strict=True)

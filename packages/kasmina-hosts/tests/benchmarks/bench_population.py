@@ -1,7 +1,8 @@
 """One epoch of training for E hosts at once, beside E ordinary hosts one after another; evaluation; memory.
 
 The ordinary hosts are the same modules of `torch.nn`, one network each, the same seeds behind their stages, trained by
-the same optimiser of `torch.optim`: no blending, gradient norms or accuracies, which the population computes as well.
+the same optimiser of `torch.optim`: no blending, gradient norms, accuracies or diagnostics, which the population has
+as well.
 """
 
 import subprocess
@@ -93,7 +94,8 @@ def population(
 
 def train(networks: HostNetworks, life: Lifecycle, config: HostConfig) -> object:
     order = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in life.stage])
-    return train_epoch(networks, life, TASK.train, order, batch_size=config.batch_size)
+    train_epoch(networks, life, TASK.train, order, batch_size=config.batch_size)
+    return diagnose(networks, life, TASK.validation)
 
 
 def measure(
@@ -123,6 +125,23 @@ def test_epoch(
 
 @pytest.mark.parametrize("column", [ORDINARY, POPULATION])
 @pytest.mark.parametrize("blueprint", [None, HEAVY])
+def test_epoch_of_the_family(
+    benchmark: BenchmarkFixture, blueprint: BlueprintAction | None, column: str
+) -> None:
+    """A host as `HostFamily` draws it: filled up inside, so that its size does not tell what it lacks."""
+    config = HostConfig(kernels=(3, 1, 1), inner_widths=(14, 14, 14))
+    if column == ORDINARY:
+        way = ordinary(32, config, blueprint)
+    else:
+        way = partial(train, *population(32, config, blueprint), config)
+    seeds = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
+    measure(
+        benchmark, "One epoch of 32 hosts of the family", f"kernels 3, 1, 1, inner 14, {seeds}", column, way
+    )
+
+
+@pytest.mark.parametrize("column", [ORDINARY, POPULATION])
+@pytest.mark.parametrize("blueprint", [None, HEAVY])
 @pytest.mark.parametrize("hosts", [1, 2, 4, 8, 16, 32, 64, 128])
 def test_scaling(
     benchmark: BenchmarkFixture, hosts: int, blueprint: BlueprintAction | None, column: str
@@ -138,7 +157,8 @@ def test_scaling(
 def step(
     networks: HostNetworks, life: Lifecycle, *, diagnostics: bool, contributions: bool, interactions: bool
 ) -> object:
-    train(networks, life, CONFIG)
+    order = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in life.stage])
+    train_epoch(networks, life, TASK.train, order, batch_size=CONFIG.batch_size)
     if diagnostics:
         diagnose(networks, life, TASK.validation)
     if contributions:

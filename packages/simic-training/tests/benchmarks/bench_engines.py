@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
+from whole_digits import WHOLE_DIGITS
 
-from kasmina_hosts import HostFamily, Lack
 from simic_training.engines.local import LocalEngine, cores
 from simic_training.engines.ray_engine import RayEngine
 from simic_training.engines.ray_library import import_ray
@@ -21,17 +21,7 @@ from simic_training.runs.config import TrainConfig
 from simic_training.runs.training import fresh_state
 from simic_training.runs.units import grow_unit, units_of, weights_of
 
-FAMILY = HostFamily(
-    lacks=(Lack.NOTHING,),
-    class_counts=(10, 10),
-    widths=(4, 4),
-    train_samples=(1152, 1152),
-    max_label_noise=0.0,
-    max_shift=0,
-    max_occlusion=0,
-    max_epochs=(25, 25),
-)
-UNIT = GrowthConfig(family=FAMILY, group_size=8, replicas=0)
+UNIT = GrowthConfig(family=WHOLE_DIGITS, group_size=8, replicas=0)
 """Eight hosts of ten classes to the end of their episode."""
 
 CONFIG = TrainConfig(episodes=8, groups=1, env=UNIT)

@@ -14,8 +14,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
+from whole_digits import WHOLE_DIGITS
 
-from kasmina_hosts import HostFamily, Lack
 from leyline_types import FactoredActions
 from simic_training.envs import hosts as hosts_module
 from simic_training.envs.vector import GrowthVectorEnv
@@ -31,17 +31,7 @@ from tamiyo_policies import (
     register_builtin_policies,
 )
 
-FAMILY = HostFamily(
-    lacks=(Lack.NOTHING,),
-    class_counts=(10, 10),
-    widths=(4, 4),
-    train_samples=(1152, 1152),
-    max_label_noise=0.0,
-    max_shift=0,
-    max_occlusion=0,
-    max_epochs=(25, 25),
-)
-CONFIG = GrowthConfig(family=FAMILY, group_size=16)
+CONFIG = GrowthConfig(family=WHOLE_DIGITS, group_size=16)
 ALONE, ROLLOUT, GYMNASIUM = "hosts alone", "rollout: features, masks, LSTM policy", "GrowthVectorEnv"
 ROUNDS = 20
 

@@ -103,14 +103,19 @@ def test_policies_may_be_judged_apart() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [make_host(9, member=1), make_host(3, member=1, price=0.5), make_host(3, member=2)],
-    ids=["first weights", "price", "task"],
+    [
+        make_host(9, member=1),
+        make_host(3, member=1, price=0.5),
+        make_host(3, member=2),
+        make_host(3, member=1)._replace(lack=Lack.WIDTH),
+    ],
+    ids=["first weights", "price", "task", "lack"],
 )
 def test_other_hosts_are_refused(other: Host) -> None:
     here = make_outcomes([1.0, 1.0], [1.0, 1.0], hosts=[make_host(1), make_host(3, member=1)])
     elsewhere = here._replace(hosts=(here.hosts[0], other))
     with pytest.raises(
-        ValueError, match=r"none was played on host \(.*\), the other on \('task 1', 0.3, 3\)"
+        ValueError, match=r"none was played on host \(.*\), the other on \('task 1', 'nothing', 0.3, 3\)"
     ):
         verdict_table("Title", "", {"policy": here, "policy-greedy": here, "none": elsewhere})
     with pytest.raises(ValueError, match="none was played on 2 hosts, the other on 4"):

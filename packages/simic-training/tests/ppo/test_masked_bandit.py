@@ -29,7 +29,8 @@ class Arm(NamedTuple):
 
 REWARDS = (
     {Arm(WAIT): 0.3}
-    | {Arm(ADVANCE, slot): reward for slot, reward in enumerate((1.2, 0.1, 0.7))}
+    # The optimum leads the second best op by 0.4: the test is of masks, and not of how long an actor explores.
+    | {Arm(ADVANCE, slot): reward for slot, reward in enumerate((1.2, 0.1, 0.5))}
     | {
         Arm(GERMINATE, slot, blueprint): at_slot + of_blueprint
         for (slot, at_slot), (blueprint, of_blueprint) in product(

@@ -74,7 +74,7 @@ def init_normalizer(
     Args:
         slot_config, telemetry: which features it is for.
         clip: largest magnitude of a normalised feature, in standard deviations; above 0.
-        min_std: least standard deviation that is divided by; above 0. The schema scales features to about 1, so that
+        min_std: least standard deviation that is divided by; above 0. The schema keeps most features near 1, so that
             the default enlarges none more than tenfold.
         device: of the features.
 

@@ -34,9 +34,9 @@ class Host(NamedTuple):
     member: int
 
     @property
-    def identity(self) -> tuple[str, float, int]:
+    def identity(self) -> tuple[str, str, float, int]:
         """What must be equal in hosts that are compared. Width and length are not: they may be what is compared."""
-        return self.task, self.price, self.host_seed
+        return self.task, self.lack.value, self.price, self.host_seed
 
 
 class Outcomes(NamedTuple):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import count, groupby
 from operator import itemgetter
 from typing import Final
@@ -101,12 +100,12 @@ def nearest_width(
 ) -> int:
     """The width of the bare host whose parameters are nearest in number; of two equally near the smaller."""
     for width in count(1):
-        above = _host_size(of_width(config, width), image_shape, num_classes)
+        above = host_size(of_width(config, width), image_shape, num_classes)
         if above >= params:
             break
     if width == 1:
         return 1
-    below = _host_size(of_width(config, width - 1), image_shape, num_classes)
+    below = host_size(of_width(config, width - 1), image_shape, num_classes)
     return width if above - params < params - below else width - 1
 
 
@@ -114,6 +113,3 @@ def of_width(config: HostConfig, width: int) -> HostConfig:
     """The host with so many channels or features, and inner widths in proportion: a wide host is no narrower inside."""
     inner = tuple(max(1, round(each * width / config.width)) if each else 0 for each in config.inner_widths)
     return replace(config, width=width, inner_widths=inner)
-
-
-_host_size = cache(host_size)

@@ -66,10 +66,8 @@ def read_values(
         raise _wrong(where or "the settings", content, "a table")
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
-    for (
-        name,
-        value,
-    ) in content.items():  # before any value: where names are of another version, values are too
+    # Before any value: where names are of another version, values are too.
+    for name, value in content.items():
         if name not in hints:
             dotted = brief(f"{prefix}{name}")
             near = nearest_table(dotted) if isinstance(value, Mapping) else nearest_setting(dotted)
