@@ -1,43 +1,71 @@
-"""Convolutions as one matrix product: equal to `nn.Conv2d`, alone and as parts of whole modules under vmap."""
-
-from typing import Any
+"""Convolutions of many hosts as products: each host's is `nn.Conv2d`, whichever way is taken, alone and in modules."""
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from kasmina_hosts import dense_convolution
 from kasmina_hosts.conv_host import ConvStage
 from kasmina_hosts.conv_seeds import ConvHeavySeed, DepthwiseSeed
-from kasmina_hosts.dense_convolution import DenseConv2d, with_dense_convolutions
+from kasmina_hosts.dense_convolution import StackedConv2d
+from kasmina_hosts.stacked import StackedModule
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+HOSTS = 3
 
 
-def library_convolutions(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """Grows with every call of the library's convolution on trained weights, which it holds."""
-    weights: list[Tensor] = []
+def grouped_convolutions(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with every convolution of the library's that has the hosts as groups."""
+    calls: list[None] = []
     library = nn.functional.conv2d
 
-    def counted(x: Tensor, weight: Tensor, *options: Any, **named: Any) -> Tensor:
-        if isinstance(weight, nn.Parameter):
-            weights.append(weight)
-        return library(x, weight, *options, **named)
+    def counted(*args: object, groups: int = 1, **options: object) -> Tensor:
+        calls.extend([None] * (groups >= HOSTS))
+        return library(*args, groups=groups, **options)  # type: ignore[call-overload, no-any-return]
 
     monkeypatch.setattr(nn.functional, "conv2d", counted)
-    return weights
+    return calls
+
+
+def stacked(convs: list[nn.Conv2d]) -> StackedConv2d:
+    """With parameters that learn."""
+    layer = StackedConv2d(convs[0])
+    layer.weight = torch.stack([conv.weight.detach() for conv in convs]).requires_grad_()
+    if convs[0].bias is not None:
+        layer.bias = torch.stack(
+            [conv.bias.detach() for conv in convs if conv.bias is not None]
+        ).requires_grad_()
+    return layer
+
+
+def assert_equals_each(layer: StackedConv2d, networks: list[nn.Module], x: Tensor, tolerance: float) -> None:
+    """Outputs and gradients; the layer's parameters lie in order beside those of the networks."""
+    x.requires_grad_()
+    found = layer(x)
+    expected = torch.stack([network(own) for network, own in zip(networks, x, strict=True)])
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+    ours = [part for conv in (layer, layer.after) if conv is not None for part in (conv.weight, conv.bias)]
+    inputs = [x, *(part for part in ours if part is not None)]
+    weight = torch.randn_like(expected)
+    gradients = torch.autograd.grad((found * weight).sum(), inputs)
+    theirs = [list(network.parameters()) for network in networks]
+    wanted = torch.autograd.grad((expected * weight).sum(), [x, *(each for own in theirs for each in own)])
+    for place, gradient in enumerate(gradients):
+        want = wanted[place] if place == 0 else torch.stack(wanted[place :: len(gradients) - 1][:HOSTS])
+        scale = max(float(want.abs().max()), 1.0)
+        torch.testing.assert_close(gradient, want, rtol=0, atol=tolerance * scale)
 
 
 def test_a_row_of_pixels_by_hand() -> None:
     conv = nn.Conv2d(1, 1, 3, padding=1, stride=2, bias=True)
+    layer = stacked([conv, conv])
     with torch.no_grad():
-        conv.weight.zero_()
-        conv.weight[0, 0, 1] = torch.tensor([1.0, 10.0, 100.0])
-        assert conv.bias is not None
-        conv.bias.fill_(0.5)
-    found = DenseConv2d(conv)(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]))
-    assert found.tolist() == [[[[210.5, 432.5]]]]
+        layer.weight.zero_()
+        layer.weight[:, 0, 0, 1] = torch.tensor([[1.0, 10.0, 100.0], [1.0, 2.0, 3.0]])
+        assert layer.bias is not None
+        layer.bias[:] = torch.tensor([[0.5], [0.0]])
+    found = layer(torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(2, 1, 1, 1, 4))
+    assert found.tolist() == [[[[[210.5, 432.5]]]], [[[[8.0, 20.0]]]]]
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
@@ -46,74 +74,96 @@ def test_a_row_of_pixels_by_hand() -> None:
     ("kernel", "stride", "padding", "groups", "bias"),
     [
         (1, 1, 0, 1, False),
+        (1, 1, 0, 4, True),
         (1, 2, 0, 1, True),
         (3, 1, 1, 1, True),
         (3, 2, 1, 1, False),
+        (5, 2, 2, 1, True),
         (3, 1, 1, 4, False),
         (3, 2, 1, 4, True),
         (3, 1, 1, 2, True),
     ],
 )
-def test_equals_the_library_s(
-    kernel: int,
-    stride: int,
-    padding: int,
-    groups: int,
-    bias: bool,
-    side: int,
-    dtype: torch.dtype,
-    monkeypatch: pytest.MonkeyPatch,
+def test_equals_each_host_s(
+    kernel: int, stride: int, padding: int, groups: int, bias: bool, side: int, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
-    conv = nn.Conv2d(4, 8, kernel, stride, padding, groups=groups, bias=bias, dtype=dtype)
-    x = torch.randn(3, 4, side, side, dtype=dtype, requires_grad=True)
-    inputs = (x, *conv.parameters())
-    expected = conv(x)
-    calls = library_convolutions(monkeypatch)
-    found = DenseConv2d(conv)(x)
-    as_library = 4 * side**2 * expected[0].numel() > dense_convolution.MAX_ENTRIES
-    if side != 5:  # there it depends on the stride
-        assert as_library == (side == 24)
-    assert len(calls) == int(as_library)
-    weight = torch.randn_like(expected)
-    wanted = torch.autograd.grad((expected * weight).sum(), inputs)
-    gradients = torch.autograd.grad((found * weight).sum(), inputs)
-    tolerance = TOLERANCE[dtype]
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-    for gradient, want in zip(gradients, wanted, strict=True):
-        scale = float(want.abs().max())
-        torch.testing.assert_close(gradient, want, rtol=0, atol=tolerance * max(scale, 1.0))
+    convs = [
+        nn.Conv2d(4, 8, kernel, stride, padding, groups=groups, bias=bias, dtype=dtype) for _ in range(HOSTS)
+    ]
+    x = torch.randn(HOSTS, 2, 4, side, side, dtype=dtype)
+    assert_equals_each(stacked(convs), [*convs], x, TOLERANCE[dtype])
 
 
-def test_the_limit_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    conv, x = nn.Conv2d(2, 3, 3, padding=1), torch.randn(1, 2, 4, 4)
-    expected = conv(x)
-    calls = library_convolutions(monkeypatch)
-    for limit, count in ((2 * 16 * 3 * 16, 0), (2 * 16 * 3 * 16 - 1, 1)):
-        monkeypatch.setattr(dense_convolution, "MAX_ENTRIES", limit)
-        torch.testing.assert_close(DenseConv2d(conv)(x), expected)
-        assert len(calls) == count
+def test_each_way_where_it_is_said_to_be_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = grouped_convolutions(monkeypatch)
+    for conv, side, grouped in (
+        (nn.Conv2d(4, 4, 1), 30, False),
+        (nn.Conv2d(4, 4, 3, padding=1), 4, False),
+        (nn.Conv2d(4, 4, 3, padding=1), 14, True),
+        (nn.Conv2d(1, 4, 3, padding=1, stride=2), 28, False),
+        (nn.Conv2d(4, 4, 3, padding=1, stride=2), 28, True),
+    ):
+        calls.clear()
+        stacked([conv] * HOSTS)(torch.randn(HOSTS, 2, conv.in_channels, side, side))
+        assert len(calls) == grouped, conv
 
 
-def test_modules_stay_as_they_are_and_names_too() -> None:
-    for module in (ConvHeavySeed(4), nn.Sequential(nn.Sequential(nn.Conv2d(2, 2, 1)), nn.ReLU())):
-        before = [type(part) for part in module.modules()]
-        dense = with_dense_convolutions(module)
-        assert [type(part) for part in module.modules()] == before
-        assert [name for name, _ in dense.named_parameters()] == [
-            name for name, _ in module.named_parameters()
-        ]
-        assert sum(isinstance(part, DenseConv2d) for part in dense.modules()) == before.count(nn.Conv2d)
-        assert not any(isinstance(part, nn.Conv2d) for part in dense.modules())
+def test_the_limits_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(HOSTS, 1, 2, 4, 4)
+    calls = grouped_convolutions(monkeypatch)
+    for stride, name, limit in ((1, "MAX_ENTRIES", 2 * 16 * 3 * 16), (2, "MAX_ROWS", 2 * 9)):
+        monkeypatch.setattr(dense_convolution, "MAX_ENTRIES", 0)
+        layer = stacked([nn.Conv2d(2, 3, 3, padding=1, stride=stride)] * HOSTS)
+        for most, count in ((limit, 0), (limit - 1, 1)):
+            calls.clear()
+            monkeypatch.setattr(dense_convolution, name, most)
+            layer(x)
+            assert len(calls) == count, name
 
 
-def test_a_lone_convolution_is_replaced_by_one_with_its_own_parameters() -> None:
-    conv = nn.Conv2d(2, 2, 3, padding=1)
-    dense = with_dense_convolutions(conv)
-    assert isinstance(dense, DenseConv2d)
-    with torch.no_grad():
-        dense.weight.zero_()
-    assert conv.weight.any()
+@pytest.mark.parametrize("side", [4, 8, 24])
+def test_images_that_all_hosts_share_are_laid_out_once(side: int) -> None:
+    torch.manual_seed(0)
+    layer = stacked([nn.Conv2d(1, 4, 3, 2, 1) for _ in range(HOSTS)])
+    images = torch.randn(6, 1, side, side)
+    shared = images.expand(HOSTS, *images.shape)
+    torch.testing.assert_close(layer(shared), layer(shared.clone()), rtol=1e-6, atol=1e-6)
+    columns = layer._columns(shared.movedim(1, -1))
+    assert columns.untyped_storage().size() == columns[0].nbytes
+
+
+@pytest.mark.parametrize("side", [4, 24])
+@pytest.mark.parametrize("biases", [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("inner", [1, 9])
+def test_two_in_a_row_are_one(inner: int, biases: tuple[bool, bool], side: int) -> None:
+    torch.manual_seed(0)
+    firsts = [nn.Conv2d(2, inner, 3, padding=1, bias=biases[0]).double() for _ in range(HOSTS)]
+    seconds = [nn.Conv2d(inner, 4, 1, bias=biases[1]).double() for _ in range(HOSTS)]
+    pairs = [nn.Sequential(*pair) for pair in zip(firsts, seconds, strict=True)]
+    layer = stacked(firsts)
+    layer.after = stacked(seconds)
+    x = torch.randn(HOSTS, 2, 2, side, side, dtype=torch.float64)
+    assert_equals_each(layer, [*pairs], x, 1e-12)
+
+
+def test_what_is_led_through_many_channels_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    products: list[int] = []
+    library = torch.baddbmm
+
+    def counted(each: Tensor, matrix: Tensor, seen: Tensor) -> Tensor:
+        products.append(matrix.numel())
+        return library(each, matrix, seen)
+
+    monkeypatch.setattr(torch, "baddbmm", counted)
+    x = torch.randn(2, 3, 4, 4, 4)
+    sizes = []
+    for inner in (0, 30):
+        products.clear()
+        stages = [ConvStage(4, 4, stride=1, kernel=3, inner=inner, norm=True) for _ in range(2)]
+        StackedModule(stages, torch.float32)(x)
+        sizes.append(list(products))
+    assert sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize(
@@ -128,12 +178,9 @@ def test_a_lone_convolution_is_replaced_by_one_with_its_own_parameters() -> None
     ],
     ids=["dilated", "reflecting", "unequal kernel", "unequal stride", "unequal padding", "named padding"],
 )
-def test_what_has_no_such_product_is_kept(conv: nn.Conv2d) -> None:
-    x = torch.randn(2, 2, 4, 4)
-    inside = with_dense_convolutions(nn.Sequential(conv, nn.ReLU()))
-    assert not any(isinstance(part, DenseConv2d) for part in inside.modules())
-    assert torch.equal(inside(x), conv(x).relu())
-    assert type(with_dense_convolutions(conv)) is nn.Conv2d
+def test_what_has_no_such_product_is_refused(conv: nn.Conv2d) -> None:
+    with pytest.raises(ValueError, match="equal sides, zeros around and no dilation, not Conv2d"):
+        StackedConv2d(conv)
 
 
 @pytest.mark.parametrize(
@@ -143,15 +190,15 @@ def test_what_has_no_such_product_is_kept(conv: nn.Conv2d) -> None:
         ([DepthwiseSeed(4) for _ in range(3)], 4),
         ([ConvStage(1, 4, stride=2, kernel=3, inner=0, norm=True) for _ in range(3)], 1),
         ([ConvStage(3, 4, stride=1, kernel=1, inner=2, norm=False) for _ in range(3)], 3),
+        ([ConvStage(3, 4, stride=1, kernel=3, inner=7, norm=True) for _ in range(3)], 3),
     ],
-    ids=["heavy seed", "depthwise seed", "stage", "lacking stage"],
+    ids=["heavy seed", "depthwise seed", "stage", "lacking stage", "filled stage"],
 )
-def test_whole_modules_under_vmap_equal_the_loop(modules: list[nn.Module], channels: int) -> None:
+def test_whole_modules_equal_the_loop(modules: list[nn.Module], channels: int) -> None:
     modules = [module.double() for module in modules]
     x = torch.randn(3, 2, channels, 4, 4, dtype=torch.float64)
-    parameters, _ = stack_module_state(modules)
-    dense = with_dense_convolutions(modules[0])
-    found = vmap(lambda own, own_x: functional_call(dense, own, (own_x,)))(parameters, x)
+    stack = StackedModule(modules, torch.float64)
+    found = stack(x)
     torch.testing.assert_close(
         found, torch.stack([m(own) for m, own in zip(modules, x, strict=True)]), rtol=1e-12, atol=1e-12
     )
@@ -159,15 +206,15 @@ def test_whole_modules_under_vmap_equal_the_loop(modules: list[nn.Module], chann
     for host, (module, own) in enumerate(zip(modules, x, strict=True)):
         expected = torch.autograd.grad(module(own).sin().sum(), list(module.parameters()))
         for (name, _), want in zip(module.named_parameters(), expected, strict=True):
-            gradient = parameters[name].grad
+            gradient = stack.parameters[name].grad
             assert gradient is not None
             torch.testing.assert_close(gradient[host], want, rtol=1e-12, atol=1e-12)
 
 
 def test_a_first_call_in_inference_mode_does_not_stop_later_training() -> None:
-    dense = DenseConv2d(nn.Conv2d(1, 1, 3, padding=1))
-    x = torch.randn(1, 1, 6, 7)  # sizes that no other test lays out
+    layer = stacked([nn.Conv2d(1, 1, 3, padding=1)] * 2)
+    x = torch.randn(2, 1, 1, 6, 7)  # sizes that no other test lays out
     with torch.inference_mode():
-        dense(x)
-    dense(x).sum().backward()
-    assert dense.weight.grad is not None
+        layer(x)
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None

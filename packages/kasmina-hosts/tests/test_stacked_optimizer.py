@@ -1,5 +1,7 @@
 """One step over stacked parameters is each host's own step."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from host_scripts import (
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from kasmina_hosts import DigitsTask, HostConfig, HostPopulation
 from kasmina_hosts.config import OptimizerKind
-from kasmina_hosts.stacked_optimizer import Learning, StackedOptimizer
+from kasmina_hosts.stacked_optimizer import Learning, StackedOptimizer, side_by_side
 from leyline_types import BlueprintAction, FactoredAction, LifecycleOp, SeedStage
 
 HOSTS, STEPS = 3, 7
@@ -31,6 +33,12 @@ def plain(kind: OptimizerKind, parameter: Tensor) -> torch.optim.Optimizer:
     if kind is OptimizerKind.ADAM:
         return torch.optim.Adam([parameter], lr=0.01)
     return torch.optim.SGD([parameter], lr=0.01, momentum=0.9)
+
+
+def step(optimizer: StackedOptimizer, learning: Sequence[Learning], *gradient: Tensor) -> None:
+    """A single one."""
+    with optimizer.stepping(learning) as steps:
+        steps.take(side_by_side(gradient))
 
 
 def make(kind: OptimizerKind, **joined: Tensor) -> StackedOptimizer:
@@ -48,8 +56,7 @@ def test_each_row_moves_as_under_an_optimiser_of_its_own(kind: OptimizerKind, sh
     alone = [row.detach().clone().requires_grad_() for row in stacked]
     ours, theirs = make(kind, weight=stacked), [plain(kind, row) for row in alone]
     for gradient in gradients(0, shape):
-        stacked.grad = gradient
-        ours.step([Learning("weight", stacked, None)])
+        step(ours, [Learning("weight", stacked, None)], gradient)
         for row, optimizer, own in zip(alone, theirs, gradient, strict=True):
             row.grad = own.clone()
             optimizer.step()
@@ -62,10 +69,9 @@ def test_a_row_that_does_not_learn_stays_and_counts_its_own_steps(kind: Optimize
     first = stacked.detach().clone()
     alone = stacked[1].detach().clone().requires_grad_()
     ours, theirs = make(kind, weight=stacked), plain(kind, alone)
-    for step, gradient in enumerate(gradients(1, (4,))):
-        stacked.grad = gradient
-        learns = step % 2 == 0
-        ours.step([Learning("weight", stacked, torch.tensor([True, learns, False]))])
+    for number, gradient in enumerate(gradients(1, (4,))):
+        learns = number % 2 == 0
+        step(ours, [Learning("weight", stacked, torch.tensor([True, learns, False]))], gradient)
         if learns:
             alone.grad = gradient[1].clone()
             theirs.step()
@@ -77,12 +83,39 @@ def test_a_row_that_does_not_learn_stays_and_counts_its_own_steps(kind: Optimize
 
 
 @pytest.mark.parametrize("kind", OptimizerKind)
+def test_many_steps_with_many_parameters_are_single_steps_with_single_ones(kind: OptimizerKind) -> None:
+    shapes: list[tuple[int, ...]] = [(), (4,), (2, 3)]
+    rows = [None, torch.tensor([True, False, True]), torch.tensor([False, False, True])]
+    runs: list[tuple[StackedOptimizer, list[Learning]]] = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        tensors = [torch.randn(HOSTS, *shape).requires_grad_() for shape in shapes]
+        names = [f"weight{place}" for place in range(len(shapes))]
+        optimizer = make(kind, **dict(zip(names, tensors, strict=True)))
+        runs.append((optimizer, [*map(Learning, names, tensors, rows)]))
+    every = list(zip(*(gradients(seed, shape) for seed, shape in enumerate(shapes)), strict=True))
+    (together, learning), (apart, alone) = runs
+    with together.stepping(learning) as steps:
+        for gradient in every:
+            steps.take(side_by_side(gradient))
+    for gradient in every:
+        for each, own in zip(alone, gradient, strict=True):
+            step(apart, [each], own)
+    for ours, theirs in zip(learning, alone, strict=True):
+        assert torch.equal(ours.tensor, theirs.tensor)
+    for (name, ours_kept), (other, kept) in zip(together.named_tensors(), apart.named_tensors(), strict=True):
+        assert name == other
+        assert torch.equal(ours_kept, kept), name
+        assert ours_kept.is_contiguous()
+
+
+@pytest.mark.parametrize("kind", OptimizerKind)
 def test_what_is_forgotten_begins_anew(kind: OptimizerKind) -> None:
     stacked, other = (torch.randn(HOSTS, 4).requires_grad_() for _ in range(2))
     ours = make(kind, slots__0__norm__gain=stacked, slots__1__norm__gain=other)
     for gradient in gradients(2, (4,)):
-        stacked.grad, other.grad = gradient, gradient.clone()
-        ours.step([Learning("slots.0.norm.gain", stacked, None), Learning("slots.1.norm.gain", other, None)])
+        both = [Learning("slots.0.norm.gain", stacked, None), Learning("slots.1.norm.gain", other, None)]
+        step(ours, both, gradient, gradient)
     ours.forget(1, "slots.0.")
     gone, kept = (
         [tensor for tensor in ours.moments[name] if tensor is not None]
@@ -93,8 +126,7 @@ def test_what_is_forgotten_begins_anew(kind: OptimizerKind) -> None:
     assert all(tensor[1].any() for tensor in kept)
     alone = stacked[1].detach().clone().requires_grad_()
     theirs = plain(kind, alone)
-    stacked.grad = torch.ones(HOSTS, 4)
-    ours.step([Learning("slots.0.norm.gain", stacked, None)])
+    step(ours, [Learning("slots.0.norm.gain", stacked, None)], torch.ones(HOSTS, 4))
     alone.grad = torch.ones(4)
     theirs.step()
     torch.testing.assert_close(stacked[1].detach(), alone.detach())

@@ -29,13 +29,13 @@ def attention(q: Heads, k: Heads, v: Heads, *, window: int | None) -> Heads:
 
     One function with three kernels that agree: FlexAttention for windows on CUDA, which skips blocks outside the window
     (J. Dong et al., https://arxiv.org/abs/2412.05496; it has no backward on a CPU and no vmap anywhere);
-    scaled_dot_product_attention elsewhere, also where a network is compiled or exported; and the formula itself under
-    `torch.func.vmap`, where that one falls back to a loop over the hosts.
+    scaled_dot_product_attention elsewhere, also where a network is compiled or exported; and the formula itself for
+    stacked hosts, whose two axes of a batch that one has no fast kernel for.
 
     Args:
         window: None lets every token see all.
     """
-    if torch._C._functorch.is_batchedtensor(q):
+    if q.dim() > 4:
         return formula_attention(q, k, v, window=window)
     fits_flex = q.is_cuda and q.shape[-1] >= FLEX_MIN_DEPTH and not torch.compiler.is_compiling()
     if window is not None and fits_flex:
@@ -46,7 +46,7 @@ def attention(q: Heads, k: Heads, v: Heads, *, window: int | None) -> Heads:
 
 def formula_attention(q: Heads, k: Heads, v: Heads, *, window: int | None) -> Heads:
     """`attention` as its formula says."""
-    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     if window is not None:
         scores = scores.masked_fill(~window_mask(q.shape[-2], window, q.device), -torch.inf)
     seen: Tensor = scores.softmax(-1) @ v

@@ -29,7 +29,7 @@ class Gate(nn.Module):
     def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *one"]:
         """From activations to [batch, 1, ...]."""
         share: Tensor = self.linear(x.mean(dim=self.pooled_axes)).sigmoid()
-        return share.reshape(-1, *[1] * (x.dim() - 1))
+        return share[(..., *[None] * (len(self.pooled_axes)))]
 
 
 def incubate(h: Float[Tensor, "*shape"], s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

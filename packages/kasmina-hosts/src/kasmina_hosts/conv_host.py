@@ -1,6 +1,6 @@
 """The convolutional host: three stages, each followed by a slot, and a pooled head."""
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,9 @@ class ConvStage(nn.Module):
         inner: channels that the convolution is squeezed through before a 1x1 convolution widens it again; 0: none.
         norm: whether there is a norm.
     """
+
+    IN_A_ROW: ClassVar = (("conv", "widen"),)
+    """Layers with nothing between them, which stacked hosts compute as one; see `stacked_layers`."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, kernel: int, inner: int, norm: bool

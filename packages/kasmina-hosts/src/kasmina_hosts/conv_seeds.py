@@ -20,7 +20,7 @@ class NormSeed(nn.Module):
 
     def forward(self, x: Maps) -> Maps:
         """Same shape in and out."""
-        changed: Tensor = x + self.gain * self.norm(x)
+        changed: Tensor = x + self.gain[..., None, None, None] * self.norm(x)
         return changed
 
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from leyline_types import Topology
 
@@ -88,18 +89,20 @@ def activation_shape(
             samples at least: fewer than channels cannot show a full rank.
         topology: which of the two.
     """
-    # [*batch, sample, position, channel]
-    spread = activations.flatten(-2).mT if topology is Topology.CNN else activations
+    # [*batch, channel, position, sample], as stacked hosts have them in memory.
+    maps = topology is Topology.CNN
+    spread = activations.flatten(-2).movedim(-3, -1) if maps else activations.transpose(-3, -1)
+    largest = spread.abs().amax((-3, -2, -1)).double()
     spread = spread.double()  # variances of many numbers about a large mean
-    centred = spread - spread.mean((-3, -2), keepdim=True)
-    total = centred.square().mean((-3, -2)).sum(-1)
-    between = centred.mean(-2).square().mean(-2).sum(-1)
-    flat = centred.flatten(-3, -2)
-    covariance = flat.mT @ flat / flat.shape[-2]
-    rank = total.square() / covariance.square().sum((-2, -1)) / flat.shape[-1]
+    centred = spread - spread.mean((-2, -1), keepdim=True)
+    flat = centred.flatten(-2)
+    covariance = flat @ flat.mT / flat.shape[-1]
+    total = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    between = centred.mean(-2).square().mean(-1).sum(-1)
+    rank = total.square() / covariance.square().sum((-2, -1)) / flat.shape[-2]
     # Rounding of the mean gives what is constant a tiny variance.
-    rounding = torch.finfo(spread.dtype).eps * spread.abs().amax((-3, -2, -1))
-    varies = total > spread.shape[-1] * rounding.square() * spread.shape[-3]
+    rounding = torch.finfo(spread.dtype).eps * largest
+    varies = total > spread.shape[-3] * rounding.square() * spread.shape[-1]
     unknown = torch.full_like(total, torch.nan)
     return ActivationShape(
         torch.where(varies, rank, unknown).clamp(max=1).float(),
@@ -118,10 +121,11 @@ def gradient_effect(
         parameters: weight and gradient of each, with a row per host.
     """
     products = [
-        weight.reshape(len(weight), -1).norm(dim=1) * gradient.reshape(len(gradient), -1).norm(dim=1)
+        vector_norm(weight.reshape(len(weight), -1), dim=1)
+        * vector_norm(gradient.reshape(len(gradient), -1), dim=1)
         for weight, gradient in parameters
     ]
-    effect: Tensor = torch.stack(products).norm(dim=0)
+    effect: Tensor = vector_norm(torch.stack(products), dim=0)
     return effect
 
 

@@ -1,16 +1,18 @@
 """One epoch of training for E hosts at once."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from kasmina_hosts.evaluation import Score, cross_entropies
 from kasmina_hosts.lifecycle import Lifecycle
 from kasmina_hosts.network import HostNetworks
-from kasmina_hosts.stacked_optimizer import Learning
+from kasmina_hosts.stacked_optimizer import side_by_side
 from kasmina_hosts.tasks import Split
 
 
@@ -44,41 +46,39 @@ def train_epoch(
     over the stacked parameters serves all hosts. Seeds whose alpha falls are frozen.
     """
     groups = networks.groups(life, training=True)
-    hosts = networks.learning_hosts()
-    slots = [networks.learning_seeds(life, slot) for slot in range(len(groups))]
-    learning = [*hosts, *(each for slot in slots for each in slot)]
-    losses, correct = torch.zeros(len(order), dtype=networks.dtype), torch.zeros(len(order))
-    host_norms, seed_norms = [], []
-    for batch in torch.split(order, batch_size, dim=1):
-        labels = data.labels[batch]
-        logits = networks.forward(data.images[batch].to(networks.dtype), groups)
-        loss = cross_entropies(logits, labels)
-        for _, parameter in networks.named_parameters():
-            parameter.grad = None
-        loss.mean(1).sum().backward()
-        losses += loss.detach().sum(1)
-        correct += (logits.detach().argmax(-1) == labels).sum(1)
-        host_norms.append(gradient_norms(hosts, len(order)))
-        seed_norms.append(torch.stack([gradient_norms(seeds, len(order)) for seeds in slots], dim=1))
-        networks.optimizer.step(learning)
-    for _, parameter in networks.named_parameters():
-        parameter.grad = None
-    samples = order.shape[1]
+    learning = networks.learning_hosts()
+    ends = [len(learning)]
+    for slot in range(len(groups)):
+        learning += networks.learning_seeds(life, slot)
+        ends.append(len(learning))
+    tensors = [each.tensor for each in learning]
+    sizes = [sum(tensor[0].numel() for tensor in tensors[start:end]) for start, end in pairwise([0, *ends])]
+    losses, correct, norms = [], [], []
+    with networks.optimizer.stepping(learning) as steps:
+        for batch in torch.split(order, batch_size, dim=1):
+            labels = data.labels[batch]
+            logits = networks.forward(data.images[batch].to(networks.dtype), groups)
+            loss = cross_entropies(logits, labels)
+            gradient = side_by_side(torch.autograd.grad(loss.mean(1).sum(), tensors))
+            losses.append(loss.detach())
+            correct.append(logits.detach().argmax(-1) == labels)
+            norms.append(gradient_norms(gradient, sizes))
+            steps.take(gradient)
+    every_norm = torch.stack(norms)
+    mean = every_norm.mean(0)
     return EpochResult(
-        score=Score((losses / samples).float(), 100 * correct / samples),
-        host_gradient=host_norms[-1],
-        mean_host_gradient=torch.stack(host_norms).mean(0),
-        seed_gradient=torch.where(life.learns, torch.stack(seed_norms).mean(0), torch.nan),
+        score=Score(
+            torch.cat(losses, dim=1).mean(1).float(), 100 * torch.cat(correct, dim=1).float().mean(1)
+        ),
+        host_gradient=every_norm[-1, :, 0],
+        mean_host_gradient=mean[:, 0],
+        seed_gradient=torch.where(life.learns, mean[:, 1:], torch.nan),
     )
 
 
-def gradient_norms(learning: Sequence[Learning], num_hosts: int) -> Float[Tensor, " host"]:
-    """L2 norm of each host's gradients over all these parameters; 0 of none."""
-    gradients = [each.tensor.grad for each in learning]
-    found = [
-        gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients if gradient is not None
-    ]
-    if not found:
-        return torch.zeros(num_hosts)
-    norm: Tensor = torch.stack(found).norm(dim=0)
-    return norm.float()
+def gradient_norms(
+    gradient: Float[Tensor, "host number"], sizes: Sequence[int]
+) -> Float[Tensor, "host part"]:
+    """L2 norm of each part of each host's gradient, the parts being so large; 0 of none."""
+    norms = torch.stack([vector_norm(part, dim=1) for part in gradient.split(list(sizes), dim=1)], dim=1)
+    return norms.float()

@@ -14,8 +14,9 @@ from kasmina_hosts.network import HostNetworks
 from kasmina_hosts.slot_groups import NO_SEEDS
 from kasmina_hosts.tasks import Split
 
-_CHUNK = 512
-"""Samples of a large part of the data that are scored at a time, for every host."""
+_CHUNK = 128
+"""Samples of a part of the data that are scored at a time, for every host. Measured, 32 hosts with three heavy seeds on
+300 samples: 243 ms at once, 120 to 145 by 75 to 150 of them, whose activations stay in the processor's cache."""
 
 
 class Score(NamedTuple):
@@ -41,13 +42,18 @@ def evaluate(networks: HostNetworks, life: Lifecycle, data: Split, *, interactio
     """
     num_hosts, num_slots = life.stage.shape
     groups = networks.groups(life, training=False)
-    taps: list[Tensor] = []
-    images = data.images.to(networks.dtype).expand(num_hosts, *data.images.shape)
-    score = _score(networks.forward(images, groups, taps=taps), data)
+    taps: list[list[Tensor]] = []
+    logits = []
+    for images in data.images.split(_CHUNK):
+        taps.append([])
+        same_for_all = images.to(networks.dtype).expand(num_hosts, *images.shape)
+        logits.append(networks.forward(same_for_all, groups, taps=taps[-1]))
+    score = _score(torch.cat(logits, dim=1), data)
 
     def accuracy_without(first: int, second: int | None) -> Float[Tensor, " host"]:
         kept = [NO_SEEDS if slot == second else groups[slot] for slot in range(num_slots)]
-        return _score(networks.forward(taps[first], kept, start=first + 1), data).accuracy
+        reduced = [networks.forward(tap[first], kept, start=first + 1) for tap in taps]
+        return _score(torch.cat(reduced, dim=1), data).accuracy
 
     seeds = measure_contributions(
         score.accuracy, life.alters_output, accuracy_without, interactions=interactions

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import exp, log
 from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
@@ -22,7 +21,8 @@ _END = 2**31  # what `HostConfig` holds is below it
 # Channels of a host that lacks width; tokens have twice as many features. Two would be too few for convolutional hosts,
 # whatever they grow: the classifier's input, normalised over two channels, is (1, -1) or (-1, 1).
 _NARROW = {Topology.CNN: (3, 3), Topology.TRANSFORMER: (2, 3)}
-_SQUEEZED = (1, 2)  # channels or hidden units that a host is squeezed through
+_SQUEEZED = 1  # channels or hidden units that stages or blocks are squeezed through
+_NOISY, _SHIFTED, _OCCLUDED = 0.25, 0.35, 0.35  # shares of the members
 # Hosts are up to so much larger than one that lacks nothing: sizes that such hosts alone have would give them away.
 _LARGER = 0.25
 
@@ -30,9 +30,9 @@ _LARGER = 0.25
 class Lack(StrEnum):
     """What a host lacks.
 
-    `KERNELS`: one or two stages see no neighbours (1x1). `SQUEEZE`: one stage, or the MLP of one block, is led through
-    one or two channels or hidden units. `NORM`: no stage is normalised. `ATTENTION`: one to three blocks do not attend.
-    `WIDTH`: all stages have three channels, all tokens four or six features.
+    `KERNELS`: two or three stages see no neighbours (1x1). `SQUEEZE`: the second stage, the third or both, or the MLPs
+    of these blocks, are led through a single channel or hidden unit; what the first loses no seed brings back. `NORM`: no stage is normalised. `ATTENTION`: one to three
+    blocks do not attend. `WIDTH`: all stages have three channels, all tokens four or six features.
     """
 
     NOTHING = "nothing"
@@ -66,7 +66,8 @@ class HostFamily:
     """Hosts and data of which each is drawn by a seed. What to grow, where, and whether at all, differ between them.
 
     One fixed host rewards one fixed habit; over a family a policy has to look. Every pair is (least, greatest), both
-    included, and all between are as likely, but for `train_samples`, whose logarithms are.
+    included, and all between are as likely, but for `class_counts`, of which the larger of two draws counts: where few
+    classes are to be told apart, a host hardly lacks anything that growth could bring.
 
     What a host lacks would show in its number of parameters. So hosts of all kinds are drawn equally large: as large as
     one that lacks nothing, or up to a quarter larger. The difference goes into the inner widths of stages or blocks
@@ -85,13 +86,13 @@ class HostFamily:
     Args:
         lacks: kinds of hosts, each as likely; those that a topology cannot have (`LACKS`) are left out.
         widths: channels of hosts that do not lack width; twice as many features of a transformer's tokens.
-        class_counts: classes of the data, all sets of them as likely; no more than the data have.
+        class_counts: classes of the data, all sets of so many as likely; no more than the data have.
         train_samples: samples to train on; no more than there are, at least one of each class.
-        max_label_noise: half of the members have no label noise, the others up to this, in [0, 1].
-        max_shift: half of the members have images as they are, in the others each image of all three parts is moved by
-            its own draw, by up to so many pixels.
-        max_occlusion: half of the members have whole images, in the others a square of each, of a side up to so many
-            pixels, is hidden, in all three parts.
+        max_label_noise: a quarter of the members has label noise, up to this, in [0, 1].
+        max_shift: in a third of the members each image of all three parts is moved by its own draw, by up to so many
+            pixels.
+        max_occlusion: in a third of the members a square of each image, of a side up to so many pixels, is hidden, in
+            all three parts.
         max_epochs: of an episode.
 
     Raises:
@@ -99,7 +100,7 @@ class HostFamily:
     """
 
     lacks: tuple[Lack, ...] = tuple(Lack)
-    widths: tuple[int, int] = (4, 8)
+    widths: tuple[int, int] = (6, 10)
     class_counts: tuple[int, int] = (2, 10)
     train_samples: tuple[int, int] = (150, 1152)
     max_label_noise: float = 0.4
@@ -187,21 +188,20 @@ class HostFamily:
         # Whatever is drawn: a family does not fit some of its seeds only.
         check_fits(self.max_shift, self.max_occlusion, data.train.images)
         rng = np.random.default_rng((0, seed))
-        count = _between(rng, _at_most(self.class_counts, data.num_classes))
+        count = max(_between(rng, _at_most(self.class_counts, data.num_classes)) for _ in range(2))
         classes = tuple(sorted(rng.permutation(data.num_classes)[:count].tolist()))
         labels = data.train.labels.numpy()
         available = int(np.isin(labels, classes).sum())
-        least, greatest = _at_most(self.train_samples, available)
-        samples = int(exp(rng.uniform(log(least), log(greatest + 1))))
+        samples = _between(rng, _at_most(self.train_samples, available))
         present = len(np.intersect1d(labels, classes))
-        noisy, shifted, occluded = rng.random(3) < 0.5
+        noisy, shifted, occluded = rng.random(3) < (_NOISY, _SHIFTED, _OCCLUDED)
         noise = rng.uniform(0, self.max_label_noise)
         shift, occlusion = (
             _between(rng, (min(1, most), most)) for most in (self.max_shift, self.max_occlusion)
         )
         variation = Variation(
             classes=classes,
-            train_samples=max(present, min(max(samples, least), greatest)),
+            train_samples=max(present, samples),
             label_noise=noise if noisy else 0.0,
             shift=shift if shifted else 0,
             occlusion=occlusion if occluded else 0,
@@ -223,29 +223,28 @@ class HostFamily:
             attention=(True,) * NUM_SLOTS,
         )
         size = int(host_size(whole, image_shape, num_classes) * (1 + _LARGER * rng.random()))
-        squeezed = None
+        squeezed = set[int]()
         match lack:
             case Lack.NOTHING:
                 host = whole
             case Lack.KERNELS:
-                pointwise = _some(rng, (1, NUM_SLOTS - 1))
+                pointwise = _some(rng, range(NUM_SLOTS), least=2)
                 host = replace(
                     whole, kernels=tuple(1 if stage in pointwise else 3 for stage in range(NUM_SLOTS))
                 )
             case Lack.SQUEEZE:
-                squeezed, through = int(rng.integers(NUM_SLOTS)), _between(rng, _SQUEEZED)
-                through = min(through, max(1, whole.width - 1))
-                inner = tuple(through if stage == squeezed else 0 for stage in range(NUM_SLOTS))
+                squeezed = _some(rng, range(1, NUM_SLOTS))
+                inner = tuple(_SQUEEZED if stage in squeezed else 0 for stage in range(NUM_SLOTS))
                 host = replace(whole, inner_widths=inner)
             case Lack.NORM:
                 host = replace(whole, norms=(False,) * NUM_SLOTS)
             case Lack.ATTENTION:
-                without = _some(rng, (1, NUM_SLOTS))
+                without = _some(rng, range(NUM_SLOTS))
                 host = replace(whole, attention=tuple(stage not in without for stage in range(NUM_SLOTS)))
             case Lack.WIDTH:
                 narrow = min(_between(rng, _NARROW[config.topology]), max(1, channels - 1))
                 host = replace(whole, width=features * narrow)
-        open_stages = [stage for stage in range(NUM_SLOTS) if stage != squeezed]
+        open_stages = [stage for stage in range(NUM_SLOTS) if stage not in squeezed]
         spare = size - host_size(host, image_shape, num_classes)
         return _enlarged(host, image_shape[0], spare, open_stages, rng)
 
@@ -280,6 +279,6 @@ def _between(rng: np.random.Generator, pair: tuple[int, int]) -> int:
     return int(rng.integers(pair[0], pair[1] + 1))
 
 
-def _some(rng: np.random.Generator, counts: tuple[int, int]) -> set[int]:
-    """Stages, of a number between these."""
-    return set(rng.permutation(NUM_SLOTS)[: _between(rng, counts)].tolist())
+def _some(rng: np.random.Generator, stages: range, *, least: int = 1) -> set[int]:
+    """Some of these stages, so many at least."""
+    return set(rng.permutation(stages)[: _between(rng, (least, len(stages)))].tolist())

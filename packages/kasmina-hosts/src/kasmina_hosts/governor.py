@@ -79,6 +79,8 @@ def take_snapshot(networks: HostNetworks) -> Snapshot:
 
 def update_snapshot(networks: HostNetworks, snapshot: Snapshot, hosts: Bool[Tensor, " host"]) -> Snapshot:
     """The snapshot with these hosts' present parameters."""
+    if bool(hosts.all()):
+        return take_snapshot(networks)
     rows = {
         name: torch.where(each(hosts, tensor), tensor.detach(), snapshot.tensors.get(name, tensor.detach()))
         for name, tensor in networks.named_tensors()

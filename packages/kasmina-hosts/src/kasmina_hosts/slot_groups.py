@@ -9,6 +9,7 @@ from torch import Tensor
 from kasmina_hosts.blending import blend_each, each, incubate
 from kasmina_hosts.lifecycle import ALTERS_HOST, SEES_SLOT, Lifecycle, in_stages
 from kasmina_hosts.stacked import StackedModule
+from kasmina_hosts.stacked_layers import as_in_memory, as_seen
 from leyline_types import AlphaAlgorithm, BlueprintAction, SeedStage
 
 
@@ -97,8 +98,13 @@ def apply_groups(
         return h
     if slot.groups[0].hosts is None:
         return _after(slot.groups[0], h)
-    pieces = [_after(group, h[group.hosts]) for group in slot.groups]
-    return torch.cat([*pieces, h[slot.rest]])[slot.places]
+    before = as_in_memory(h)  # so that gathered rows of hosts lie as they did
+    pieces = [
+        as_in_memory(_after(group, as_seen(before.index_select(0, group.hosts))))
+        for group in slot.groups
+        if group.hosts is not None
+    ]
+    return as_seen(torch.cat([*pieces, before.index_select(0, slot.rest)]).index_select(0, slot.places))
 
 
 def _group(

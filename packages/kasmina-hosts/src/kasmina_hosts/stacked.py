@@ -1,14 +1,14 @@
 """Many networks of one shape as one: every parameter carries the host axis in front."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state
 
-from kasmina_hosts.dense_convolution import with_dense_convolutions
+from kasmina_hosts.stacked_layers import STACKED_LAYERS, with_stacked_layers
 
 MAX_SEEDS = 1_000
 """Far more seeds than one slot of one network sees in an episode: how far apart their random seeds lie."""
@@ -20,12 +20,15 @@ Parameters = dict[str, Tensor]
 class StackedModule:
     """One module for each of E hosts: called on [host, batch, ...], each with its own parameters.
 
+    The forward pass is the module's own, over activations and layers with the host axis in front. A parameter that the
+    module holds itself, beside its layers, is [host, 1, ...] there, the second axis being that of the samples.
+
     Args:
         modules: one per host, of equal architecture; their parameters are copied.
         dtype: of the stacked parameters.
 
     Raises:
-        ValueError: a module with buffers.
+        ValueError: a module with buffers, or a layer that cannot be stacked.
     """
 
     def __init__(self, modules: Sequence[nn.Module], dtype: torch.dtype) -> None:
@@ -35,21 +38,35 @@ class StackedModule:
         self.parameters: Parameters = {
             name: value.detach().to(dtype).requires_grad_() for name, value in state.items()
         }
-        template = with_dense_convolutions(modules[0])
-
-        def call(parameters: Parameters, x: Tensor) -> Tensor:
-            result: Tensor = functional_call(template, parameters, (x,))
-            return result
-
-        self._call: Callable[[Parameters, Tensor], Tensor] = vmap(call)
+        self._template, holders = with_stacked_layers(modules[0])
+        places = [(holders[name.rpartition(".")[0]], name.rpartition(".")[2], name) for name in state]
+        self._layers = [place for place in places if isinstance(place[0], STACKED_LAYERS)]
+        self._own = [place for place in places if not isinstance(place[0], STACKED_LAYERS)]
+        self._bind(self.parameters)
 
     def __call__(
         self, x: Float[Tensor, "host batch *shape"], hosts: Int[Tensor, " chosen"] | None = None
     ) -> Float[Tensor, "host batch *result"]:
         """Apply the modules of all hosts, or of those with these indices, each to its own batch."""
         if hosts is None:
-            return self._call(self.parameters, x)
-        return self._call({name: value[hosts] for name, value in self.parameters.items()}, x)
+            return self._run(x)
+        self._bind({name: value.index_select(0, hosts) for name, value in self.parameters.items()})
+        try:
+            return self._run(x)
+        finally:
+            self._bind(self.parameters)
+
+    def _run(self, x: Tensor) -> Tensor:
+        for owner, attribute, name in self._own:
+            setattr(owner, attribute, self._bound[name][:, None])
+        result: Tensor = self._template(x)
+        return result
+
+    def _bind(self, parameters: Parameters) -> None:
+        """Have the layers compute with these."""
+        self._bound = parameters
+        for layer, attribute, name in self._layers:
+            setattr(layer, attribute, parameters[name])
 
     def put(self, host: int, module: nn.Module) -> None:
         """Give one host the parameters of a fresh module."""

@@ -22,7 +22,7 @@ class TokenNormSeed(nn.Module):
 
     def forward(self, x: Tokens) -> Tokens:
         """Same shape in and out."""
-        changed: Tensor = x + self.gain * self.norm(x)
+        changed: Tensor = x + self.gain[..., None, None] * self.norm(x)
         return changed
 
 

@@ -29,8 +29,8 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: Float[Tensor, "batch channel rows columns"]) -> Tokens:
         """From images to [batch, patch, width], row by row."""
         size = self.patch_size
-        patches = x.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # [batch, C, row, size, column, size]
-        tokens = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+        patches = x.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # [..., C, row, size, column, size]
+        tokens = patches.movedim((-4, -2), (-5, -4)).flatten(-3).flatten(-3, -2)
         embedded: Tensor = self.linear(tokens) + self.position
         return embedded
 

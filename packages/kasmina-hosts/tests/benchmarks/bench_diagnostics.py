@@ -64,9 +64,7 @@ def seen(topology: Topology) -> Seen:
     for kind, lacking in enumerate(ROWS[topology].values()):
         for width in WIDTHS:
             factor = 1 if topology is Topology.CNN else 2
-            config = replace(
-                lacking, topology=topology, width=factor * width, patch_size=2, max_epochs=EPOCHS
-            )
+            config = replace(lacking, topology=topology, width=factor * width, max_epochs=EPOCHS)
             parts.append(look(config, kind, first_seed=1000 * len(parts)))
     return Seen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -95,7 +93,7 @@ def table(columns: Tensor) -> Table:
 
 def named(columns: list[Table], kind: npt.NDArray[np.int64]) -> float:
     """Share of hosts whose kind is named rightly by a forest that has not seen them."""
-    forest = RandomForestClassifier(300, random_state=0)
+    forest = RandomForestClassifier(200, random_state=0)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     return float(cross_val_score(forest, np.concatenate(columns, axis=1), kind, cv=folds).mean())
 

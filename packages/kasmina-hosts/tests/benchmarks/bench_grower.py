@@ -18,7 +18,7 @@ from kasmina_hosts.diagnostics import DIAGNOSED_SAMPLES
 from kasmina_hosts.seed_optimizer import IDLE_STEPS
 from leyline_types import FactoredActions, SlotConfig, find_not_finite
 
-PAIRS, TURNS = 24, 5
+PAIRS, TURNS = 12, 5
 BARE, GROWER = "bare", "with a Grower, no live seeds"
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, str]]] = {
     "plain CNN": (plain_cnn, {"r0c0": "2", "r0c1": "4"}),

@@ -8,12 +8,12 @@ as well.
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from kasmina_hosts import (
@@ -22,6 +22,7 @@ from kasmina_hosts import (
     HostConfig,
     Lifecycle,
     OptimizerKind,
+    Split,
     build_blueprint,
     build_host,
     empty_lifecycle,
@@ -30,9 +31,12 @@ from kasmina_hosts.epoch import gradient_norms, train_epoch
 from kasmina_hosts.evaluation import cross_entropies, diagnose, evaluate, score_hosts
 from kasmina_hosts.grown import fossilized
 from kasmina_hosts.network import HostNetworks
+from kasmina_hosts.stacked_optimizer import side_by_side
 from leyline_types import AlphaAlgorithm, BlueprintAction, SlotConfig, Topology
 
 HEAVY, SLOTS, TASK = BlueprintAction.CONV_HEAVY, SlotConfig.default(), DigitsTask()
+# Members of the family have 150 to 1152 samples to train on.
+TRAIN = Split(*(part[:384] for part in TASK.train))
 SHAPE = (1, 8, 8)
 CONFIG = HostConfig()
 ORDINARY, POPULATION = "nn.Conv2d hosts one after another", "population"
@@ -61,9 +65,9 @@ def ordinary(hosts: int, config: HostConfig, blueprint: BlueprintAction | None) 
 
     def epoch() -> object:
         for network, optimizer in zip(networks, optimizers, strict=True):
-            for batch in torch.randperm(len(TASK.train.labels)).split(config.batch_size):
+            for batch in torch.randperm(len(TRAIN.labels)).split(config.batch_size):
                 optimizer.zero_grad()
-                cross_entropy(network(TASK.train.images[batch]), TASK.train.labels[batch]).backward()
+                cross_entropy(network(TRAIN.images[batch]), TRAIN.labels[batch]).backward()
                 optimizer.step()
         return networks
 
@@ -93,34 +97,41 @@ def population(
 
 
 def train(networks: HostNetworks, life: Lifecycle, config: HostConfig) -> object:
-    order = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in life.stage])
-    train_epoch(networks, life, TASK.train, order, batch_size=config.batch_size)
+    order = torch.stack([torch.randperm(len(TRAIN.labels)) for _ in life.stage])
+    train_epoch(networks, life, TRAIN, order, batch_size=config.batch_size)
     return diagnose(networks, life, TASK.validation)
 
 
 def measure(
-    benchmark: BenchmarkFixture, table: str, row: str, column: str, way: Callable[[], object], rounds: int = 5
+    benchmark: BenchmarkFixture, table: str, row: str, column: str, way: Callable[[], object], rounds: int = 3
 ) -> None:
     benchmark.extra_info.update(table=table, row=row, column=column, torch=torch.__version__)
     benchmark.pedantic(way, rounds=rounds, warmup_rounds=1)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("column", [ORDINARY, POPULATION])
-@pytest.mark.parametrize("topology", Topology)
-@pytest.mark.parametrize("grown", [False, True])
-@pytest.mark.parametrize("optimizer", OptimizerKind)
+@pytest.mark.parametrize(
+    ("topology", "optimizer", "grown"),
+    [
+        (Topology.CNN, OptimizerKind.ADAM, False),
+        (Topology.CNN, OptimizerKind.ADAM, True),
+        (Topology.CNN, OptimizerKind.SGD, False),
+        (Topology.TRANSFORMER, OptimizerKind.ADAM, False),
+        (Topology.TRANSFORMER, OptimizerKind.ADAM, True),
+    ],
+)
 def test_epoch(
-    benchmark: BenchmarkFixture, optimizer: OptimizerKind, grown: bool, topology: Topology, column: str
+    benchmark: BenchmarkFixture, topology: Topology, optimizer: OptimizerKind, grown: bool, column: str
 ) -> None:
     width = 4 if topology is Topology.CNN else 16
-    config = HostConfig(topology=topology, width=width, patch_size=2, optimizer=optimizer)
+    config = HostConfig(topology=topology, width=width, optimizer=optimizer)
     blueprint = BLUEPRINTS[topology][grown]
     if column == ORDINARY:
         way = ordinary(32, config, blueprint)
     else:
         way = partial(train, *population(32, config, blueprint), config)
     seeds = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
-    measure(benchmark, "One epoch of 32 hosts", f"{topology}, {optimizer}, {seeds}", column, way)
+    measure(benchmark, "One epoch of 32 hosts, 384 samples", f"{topology}, {optimizer}, {seeds}", column, way)
 
 
 @pytest.mark.parametrize("column", [ORDINARY, POPULATION])
@@ -136,13 +147,17 @@ def test_epoch_of_the_family(
         way = partial(train, *population(32, config, blueprint), config)
     seeds = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
     measure(
-        benchmark, "One epoch of 32 hosts of the family", f"kernels 3, 1, 1, inner 14, {seeds}", column, way
+        benchmark,
+        "One epoch of 32 hosts of the family, 384 samples",
+        f"kernels 3, 1, 1, inner 14, {seeds}",
+        column,
+        way,
     )
 
 
 @pytest.mark.parametrize("column", [ORDINARY, POPULATION])
 @pytest.mark.parametrize("blueprint", [None, HEAVY])
-@pytest.mark.parametrize("hosts", [1, 2, 4, 8, 16, 32, 64, 128])
+@pytest.mark.parametrize("hosts", [1, 4, 16, 64])
 def test_scaling(
     benchmark: BenchmarkFixture, hosts: int, blueprint: BlueprintAction | None, column: str
 ) -> None:
@@ -150,15 +165,15 @@ def test_scaling(
         way = ordinary(hosts, CONFIG, blueprint)
     else:
         way = partial(train, *population(hosts, CONFIG, blueprint), CONFIG)
-    table = f"One epoch, cnn, {'three heavy seeds each' if blueprint else 'no seeds'}"
-    measure(benchmark, table, f"E = {hosts}", column, way, rounds=3)
+    table = f"One epoch, cnn, 384 samples, {'three heavy seeds each' if blueprint else 'no seeds'}"
+    measure(benchmark, table, f"E = {hosts}", column, way)
 
 
 def step(
     networks: HostNetworks, life: Lifecycle, *, diagnostics: bool, contributions: bool, interactions: bool
 ) -> object:
-    order = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in life.stage])
-    train_epoch(networks, life, TASK.train, order, batch_size=CONFIG.batch_size)
+    order = torch.stack([torch.randperm(len(TRAIN.labels)) for _ in life.stage])
+    train_epoch(networks, life, TRAIN, order, batch_size=CONFIG.batch_size)
     if diagnostics:
         diagnose(networks, life, TASK.validation)
     if contributions:
@@ -189,38 +204,38 @@ def test_counterfactuals(
         step, networks, life, diagnostics=diagnostics, contributions=contributions, interactions=interactions
     )
     row = f"three seeds {blueprint.blueprint_id} each" if blueprint else "no seeds"
-    measure(benchmark, "One step of 32 hosts", row, column, way, rounds=9)
+    measure(benchmark, "One step of 32 hosts, 384 samples", row, column, way, rounds=5)
 
 
 def parts_of_a_step(blueprint: BlueprintAction | None) -> dict[str, Callable[[], object]]:
     """What a step of 32 hosts consists of, each by itself and as often as in a step."""
     networks, life = population(32, CONFIG, blueprint)
     groups = networks.groups(life, training=True)
-    slots = [networks.learning_seeds(life, slot) for slot in range(len(SLOTS))]
-    learning = [*networks.learning_hosts(), *(each for slot in slots for each in slot)]
-    batches = torch.stack([torch.randperm(len(TASK.train.labels)) for _ in range(32)]).split(
+    parts = [networks.learning_hosts(), *(networks.learning_seeds(life, slot) for slot in range(len(SLOTS)))]
+    learning = [each for part in parts for each in part]
+    tensors = [each.tensor for each in learning]
+    sizes = [sum(each.tensor[0].numel() for each in part) for part in parts]
+    batches = torch.stack([torch.randperm(len(TRAIN.labels)) for _ in range(32)]).split(
         CONFIG.batch_size, dim=1
     )
 
-    def passes() -> None:
+    def passes() -> Tensor:
         for batch in batches:
-            for _, parameter in networks.named_parameters():
-                parameter.grad = None
-            losses = cross_entropies(
-                networks.forward(TASK.train.images[batch], groups), TASK.train.labels[batch]
-            )
-            losses.mean(1).sum().backward()
+            losses = cross_entropies(networks.forward(TRAIN.images[batch], groups), TRAIN.labels[batch])
+            gradient = side_by_side(torch.autograd.grad(losses.mean(1).sum(), tensors))
+        return gradient
+
+    gradient = passes()
 
     def norms() -> None:
         for _ in batches:
-            for part in (networks.learning_hosts(), *slots):
-                gradient_norms(part, 32)
+            gradient_norms(gradient, sizes)
 
     def optimiser() -> None:
-        for _ in batches:
-            networks.optimizer.step(learning)
+        with networks.optimizer.stepping(learning) as steps:
+            for _ in batches:
+                steps.take(gradient)
 
-    passes()  # for the gradients
     return {
         "forward and backward passes": passes,
         "norms of gradients": norms,
@@ -257,6 +272,7 @@ print(int(peak[1]) * 1024, state)
 """
 
 
+@cache
 def peak_and_state(hosts: int, grown: bool) -> list[int]:
     """Most memory that a process of so many hosts held, and the size of their saved state; bytes."""
     code = PEAK.format(hosts=hosts, grown=grown)

@@ -9,8 +9,10 @@ from simic_training.envs.flatten import FlattenAction, FlattenVectorAction
 from simic_training.envs.registration import register_envs
 from simic_training.envs.single import GrowthEnv
 from simic_training.envs.vector import GrowthVectorEnv
+from simic_training.evaluation.headroom import Headroom, measure_headroom
+from simic_training.evaluation.look_then_leap import ArmTable, LookThenLeapController, fit_arms
 from simic_training.evaluation.parts import PartsFolder
-from simic_training.evaluation.run import Evaluation, evaluate_run, sweep
+from simic_training.evaluation.run import Evaluation, evaluate_run
 from simic_training.evaluation.schedules import Schedule, ScheduleChoice, ScheduleController
 from simic_training.evaluation.stages import EvaluationOptions
 from simic_training.growth.config import GrowthConfig
@@ -37,6 +39,7 @@ from simic_training.runs.training import Progress, train
 
 __all__ = [
     "Advantages",
+    "ArmTable",
     "Carry",
     "DivergedRunError",
     "Engine",
@@ -51,11 +54,13 @@ __all__ = [
     "GrowthEnv",
     "GrowthVectorEnv",
     "GrowthWorld",
+    "Headroom",
     "HereEngine",
     "HostGroup",
     "InterruptGuard",
     "Interrupted",
     "LocalEngine",
+    "LookThenLeapController",
     "NonFiniteLossError",
     "OtherDataError",
     "PPOConfig",
@@ -82,14 +87,15 @@ __all__ = [
     "draw_groups",
     "evaluate_run",
     "first_carry",
+    "fit_arms",
     "generalized_advantages",
     "growth_reward",
     "make_optimizer",
+    "measure_headroom",
     "ppo_loss",
     "preset",
     "register_envs",
     "roll_out",
-    "sweep",
     "train",
     "update_policy",
     "write_report",

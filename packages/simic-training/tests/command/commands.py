@@ -34,6 +34,27 @@ APART = ("--env.group-size", "4", "--units", "2", "--env.replicas", "0")
 HOSTS = ("--members-per-lack", "2", "--hosts-per-member", "4")
 """As few hosts as an evaluation may have, in four groups."""
 
+FAMILY = (
+    "--env.family.lacks",
+    "nothing,kernels",
+    "--env.family.widths",
+    "4,4",
+    "--env.family.class-counts",
+    "2,2",
+    "--env.family.train-samples",
+    "64,64",
+    "--env.family.max-epochs",
+    "5,6",
+    "--env.host.interactions",
+    "false",
+    "--env.rules.enabled-blueprints",
+    "norm",
+    "--training-members-per-lack",
+    "2",
+    *HOSTS,
+)
+"""Words after `tamiyo headroom`: a family of two kinds, five arms and 16 hosts to judge on."""
+
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it

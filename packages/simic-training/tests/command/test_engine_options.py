@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import APART, HOSTS, end, end_as_a_terminal_does, start, tiny, traces, train
+from commands import APART, FAMILY, HOSTS, end, end_as_a_terminal_does, start, tiny, traces, train
 from processes import command_line, descendants, is_alive, wait_until
 
 from simic_training.command.main import main
@@ -42,7 +42,7 @@ def test_training_on_ray_is_the_same_training(
 
 
 @CLUSTER
-def test_evaluating_and_sweeping_on_ray_give_the_same_tables(cluster: Any, tmp_path: Path) -> None:
+def test_evaluating_and_measuring_headroom_on_ray_give_the_same_tables(cluster: Any, tmp_path: Path) -> None:
     assert train(tmp_path / "run", 4, "--workers", "1") == 0
     words = ["evaluate", str(tmp_path / "run"), *HOSTS]
     found = []
@@ -51,13 +51,12 @@ def test_evaluating_and_sweeping_on_ray_give_the_same_tables(cluster: Any, tmp_p
         assert main([*words, *engine]) == 0
         found.append(table_of(tmp_path / "run" / "evaluation.json"))
     assert found[0] == found[1] == found[2]
-    few = [*tiny(4), "--env.rules.enabled-blueprints", "norm", *HOSTS]
     for name, engine in (
         ("one", ["--workers", "1"]),
         ("ray", ["--engine", "ray", "--address", cluster.address]),
     ):
-        assert main(["sweep", *few, *engine, "--out", str(tmp_path / name)]) == 0
-    one, ray = (table_of(tmp_path / name / "schedules.json") for name in ("one", "ray"))
+        assert main(["headroom", str(tmp_path / name), *FAMILY, *engine]) == 0
+    one, ray = (table_of(tmp_path / name / "headroom.json") for name in ("one", "ray"))
     assert one == ray
 
 
@@ -67,7 +66,7 @@ def test_doctor_knows_the_cluster(cluster: Any, capsys: pytest.CaptureFixture[st
     assert f"ray: {cluster.address}, nodes 3, cores 2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sweep", "doctor"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "headroom", "doctor"])
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -99,7 +98,7 @@ def test_where_no_cluster_is(
 ) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     monkeypatch.chdir(tmp_path)
-    for command in ("train", "sweep"):
+    for command in ("train", "headroom"):
         assert main([command, "--engine", "ray", "--address", "127.0.0.1:1"]) == 2
         assert re.search("^tamiyo: no Ray cluster at 127.0.0.1:1: .*refused.*\n$", capsys.readouterr().err)
     assert main(["doctor", "--engine", "ray", "--address", "127.0.0.1:1"]) == 1
@@ -113,7 +112,7 @@ def test_nothing_is_written_where_the_cluster_cannot_be_joined(
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray, "init", refuse)
-    for command in ("train", "sweep"):
+    for command in ("train", "headroom"):
         for more in ((), ("--address", "auto")):
             assert main([command, "--engine", "ray", *more]) == 2
             said = "tamiyo: no Ray cluster on this machine: none is running"
@@ -217,14 +216,3 @@ def test_what_fails_is_told_with_a_command_that_plays_it_alone(
     assert not (run / "evaluation.json").exists()
     assert main([*words, "--only", "family, member 9"]) == 2
     assert "--only: there is no unit 'family, member 9' in what is to be played" in capsys.readouterr().err
-
-
-def test_one_unit_of_a_sweep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    few = ["sweep", *tiny(4), "--env.rules.enabled-blueprints", "norm", *HOSTS]
-    gone = ["--engine", "ray", "--address", "127.0.0.1:1"]  # the cluster that it failed on need not be there
-    assert main([*few, *gone, "--only", "family, member 2, schedules"]) == 0
-    assert "family, member 2, schedules: task" in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import pytest
 from commands import train
 
 from kasmina_hosts import DivergedHostError
-from simic_training.command import sweep as sweep_module
+from simic_training.command import headroom as headroom_module
 from simic_training.command import train as train_module
 from simic_training.command.main import main
 from simic_training.ppo.finite import NonFiniteLossError
@@ -41,7 +41,9 @@ from tamiyo_policies import CheckpointError, clear_registry
         (["evaluate", "x", "--seed", "1.5"], "must be an integer of at least 0, not '1.5'"),
         (["evaluate", "x", "--schedules", "all"], "unknown option --schedules; the nearest is"),
         (["evaluate", "x", "--against", "random"], "unknown option --against; the nearest is"),
-        (["sweep", "--out"], "argument --out: expected one argument"),
+        (["headroom", "--out", "x"], "unknown option --out; the nearest is"),
+        (["headroom", "--topology", "rnn"], "argument --topology: invalid choice: 'rnn'"),
+        (["headroom", "a", "b"], "nothing takes the word 'b'"),
         (["report"], "the following arguments are required: RUN"),
         (["report", "a", "b"], "nothing takes the word 'b'"),
         (["grow", "x"], "the following arguments are required: --update, --group"),
@@ -110,9 +112,10 @@ def test_words_that_are_no_command(
         (["train", "--resume", "nowhere", "--seed", "1", "--ppo.clip", "1"], "without --seed, --ppo.clip"),
         (["evaluate", "nowhere"], "run folder nowhere does not exist"),
         (["report", "nowhere"], "run folder nowhere does not exist"),
-        (["sweep", "--seed", "-1"], "`seed` must lie in"),
-        (["sweep", "--out", "."], "folder . exists; nothing is ever overwritten"),
-        (["sweep", "--env.family.lacks", "nothing", "--members-per-lack", "3"], "at least 16 are needed"),
+        (["headroom", "--seed", "-1"], "`seed` must lie in"),
+        (["headroom", "wrong.toml", "--workers", "1"], "folder wrong.toml is a file"),
+        (["headroom", "--env.family.max-epochs", "4,9"], "`env.family.max_epochs` must be above 4"),
+        (["headroom", "--env.family.lacks", "nothing", "--members-per-lack", "3"], "at least 16 are needed"),
         (["list", "policies", "here"], "only tamiyo list runs takes a folder, not tamiyo list policies"),
         (["list", "runs", "nowhere"], "folder nowhere does not exist"),
     ],
@@ -199,8 +202,8 @@ def test_an_unexpected_failure_without_a_run_shows_its_traceback(
     def fail(_: object) -> None:
         raise KeyError("width")
 
-    monkeypatch.setattr(sweep_module, "config_of", fail)
-    assert main(["sweep"]) == 1
+    monkeypatch.setattr(headroom_module, "config_of", fail)
+    assert main(["headroom"]) == 1
     line, *traceback = capsys.readouterr().err.splitlines()
     assert line == "tamiyo: unexpected KeyError: 'width'"
     assert traceback[0] == "Traceback (most recent call last):"

@@ -1,4 +1,4 @@
-"""`tamiyo evaluate`, `sweep`, `report`, `doctor` and `list`."""
+"""`tamiyo evaluate`, `report`, `doctor` and `list`."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import HOSTS, end, start, tiny, train
+from commands import HOSTS, end, start, train
 from processes import wait_until
 
 from leyline_types import BlueprintAction
@@ -192,31 +192,6 @@ def test_parts_of_another_policy_are_of_no_use(
     assert len(after) == len(before) == 8
     assert len(after & before) == 4  # where schedules are chosen, no policy plays
     assert "Going on: 4 of 8 parts are there" in capsys.readouterr().out
-
-
-def test_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    words = [
-        "sweep",
-        *tiny(4),
-        "--env.rules.enabled-blueprints",
-        "norm,conv_light",
-        *HOSTS,
-    ]
-    assert main(words) == 0
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    (folder,) = (tmp_path / "sweeps").iterdir()
-    assert {path.name for path in folder.iterdir()} == {"schedules.json", "log.txt"}
-    content = json.loads((folder / "schedules.json").read_text())
-    table = table_from_json(content["table"])
-    assert content["config"]["env"]["rules"]["enabled_blueprints"] == ["norm", "conv_light"]
-    assert {name.split()[0] for name in table.rows} >= {"norm", "conv_light"}
-    for name in table.rows:
-        assert name in printed.out
-    assert main([*words, "--out", str(folder)]) == 2
-    assert main(["train", "--resume", str(folder)]) == 2
-    assert "is not the folder of a run" in capsys.readouterr().err
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

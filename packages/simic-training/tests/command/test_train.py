@@ -6,6 +6,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from commands import end, output, start, tiny, traces, train
 from processes import wait_until
 
 from simic_training.command.main import main
-from simic_training.command.new_folder import create_plain, new_folder
+from simic_training.command.new_folder import new_folder
+from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import METRICS, RunFolder
 from simic_training.runs.lock import is_locked
 from simic_training.runs.state import state_files
@@ -122,7 +124,8 @@ def test_a_relative_folder_and_going_on_from_elsewhere(
 
 
 def test_folders_of_one_second_differ(tmp_path: Path) -> None:
-    made = [new_folder(create_plain, None, parent=tmp_path / "runs").path for _ in range(5)]
+    create = partial(RunFolder.create, config=TrainConfig())
+    made = [new_folder(create, None, parent=tmp_path / "runs").path for _ in range(5)]
     assert sorted(made) == sorted((tmp_path / "runs").iterdir())
     assert len(set(made)) == 5
 

@@ -139,11 +139,11 @@ def test_options_of_train(
         ),
     ],
 )
-def test_a_sweep_that_no_machine_holds(
+def test_hosts_that_no_machine_holds(
     words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, line = answer(["sweep", "--hosts-per-member", "16", "--workers", "1", *words.split()], capsys)
+    code, line = answer(["headroom", "--hosts-per-member", "16", "--workers", "1", *words.split()], capsys)
     assert (code, said in line) == (2, True), line
     assert list(tmp_path.iterdir()) == []
 

@@ -193,7 +193,7 @@ def test_a_start_that_takes_too_long_is_one_line_and_leaves_no_process(
     """Ray's server and raylet run, but the node does not appear."""
     with monkeypatch.context() as patch:
         patch.setattr(ray._private.services, "get_node", never)
-        for command in (["train"], ["sweep"]):
+        for command in (["train"], ["headroom"]):
             assert main([*command, "--engine", "ray", "--start-timeout", "1"]) == 2
             line = capfd.readouterr().err
             told = re.fullmatch(

@@ -21,7 +21,6 @@ from simic_training.evaluation.run import (
     evaluate_run,
     evaluation_from_json,
     evaluation_to_json,
-    sweep,
     weights_in,
 )
 from simic_training.evaluation.stages import EvaluationOptions, held_out_stage
@@ -344,14 +343,3 @@ def test_trouble_comes_before_any_playing(checkpoint: Path, tmp_path: Path) -> N
     with pytest.raises(CheckpointError):
         evaluate_run(CONFIG, tmp_path / "none.safetensors", on_progress=heard.append)
     assert heard == []
-
-
-def test_sweep() -> None:
-    heard: list[Progress] = []
-    table = sweep(ENV, on_progress=heard.append)
-    assert len(table.rows) == 3 + 2 * 8  # the first two starts fall together
-    assert set(table.rows) >= {"none", "random", "heuristic", "norm all @0", "conv_light r0c2 @1"}
-    returns = [cells[0].mean for cells in table.rows.values() if isinstance(cells[0], Estimate)]
-    assert len(returns) == len(table.rows)
-    assert returns == sorted(returns, reverse=True)
-    assert heard[-1].share == 1

@@ -19,6 +19,13 @@ from leyline_types import (
     SlotColumns,
     SlotConfig,
 )
+from simic_training.evaluation.outcomes import (
+    Found,
+    found_from_bytes,
+    found_to_bytes,
+    join_found,
+    outcomes_of,
+)
 from simic_training.evaluation.play import Played, SideBySide, play, play_all, rows_of_copies
 from simic_training.evaluation.schedules import Schedule, ScheduleController
 from simic_training.growth.draws import HostGroup
@@ -147,6 +154,41 @@ def test_each_sees_its_own_rows_alone() -> None:
     _, memory = world.act(observation, memory)
     assert memory == (4, 4)
     assert [spy.params for spy in spies] == [[[0, 1, 4]], [[2, 3, 5]]]
+
+
+def test_who_pays_a_price_of_its_own_and_who_that_of_each_host(groups: tuple[HostGroup, ...]) -> None:
+    """A schedule does the same at any price, and is paid by it."""
+    hosts = sum(len(group.host_seeds) for group in groups)
+    following = {name: ScheduleController([NORM] * hosts, SLOTS) for name in ("own", "dear", "cheap")}
+    played = play_all(following, groups, rules=RULES, prices={"dear": 0.9, "cheap": 0.1})
+    assert played["own"].episodes.groups == groups
+    own = outcomes_of(played["own"])
+    for name, price in (("dear", 0.9), ("cheap", 0.1)):
+        episodes = played[name].episodes
+        assert episodes.price.tolist() == pytest.approx([price] * hosts)
+        assert [group.prices for group in episodes.groups] == [(price,) * 3, (price,)]
+        found, expected = outcomes_of(played[name]), own.at_price(price)
+        assert found.hosts == expected.hosts
+        torch.testing.assert_close(found.episode_return, expected.episode_return)
+
+
+def test_prices_and_what_hosts_showed_go_through_bytes(groups: tuple[HostGroup, ...]) -> None:
+    group = groups[0]
+    played = play_all(
+        {"none": WaitController(), "dear": WaitController()}, [group], rules=RULES, prices={"dear": 0.9}
+    )
+    features = torch.rand(3, 7)
+    found = Found({name: outcomes_of(each, 2) for name, each in played.items()}, features=features)
+    back = found_from_bytes(found_to_bytes(found), group, 2)
+    assert {name: each.hosts for name, each in back.outcomes.items()} == {
+        name: each.hosts for name, each in found.outcomes.items()
+    }
+    assert back.features is not None
+    assert torch.equal(back.features, features)
+    joined = join_found([back, Found({"random": back.outcomes["none"]}), back])
+    assert joined.features is not None
+    assert joined.features.shape == (6, 7)
+    assert found_from_bytes(found_to_bytes(found._replace(features=None)), group, 2).features is None
 
 
 class Numbered:

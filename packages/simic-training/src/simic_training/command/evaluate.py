@@ -1,7 +1,6 @@
 """`tamiyo evaluate`: verdicts on a policy beside everything else, on hosts that it never saw."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,14 +9,13 @@ from rich.console import Console
 
 from simic_training.command.engines import check_engine, engine_of
 from simic_training.command.failures import reason
-from simic_training.command.only import play_only, playing
+from simic_training.command.only import advice, play_only
 from simic_training.command.parsing import UsageError
 from simic_training.command.progress import ProgressShown
 from simic_training.command.run_log import logged
 from simic_training.command.saying import quoted, say
 from simic_training.command.shown import show_table
 from simic_training.command.units_shown import UnitsShown
-from simic_training.engines.faults import UnitFailedError
 from simic_training.evaluation.parts import PartsFolder
 from simic_training.evaluation.run import evaluate_run, evaluation_to_json, weights_in
 from simic_training.evaluation.stages import EvaluationOptions
@@ -60,7 +58,7 @@ def evaluate_command(
         batches = evaluation_batches(weights_in(run.checkpoint), plan)
         play_only(options.only, batches, plan.lots, folder, words, console)
         return 0
-    with engine_of(options) as engine, logged(run, words, advice=partial(_advice, words, options.seed)):
+    with engine_of(options) as engine, logged(run, words, advice=partial(advice, words, options.seed)):
         with ProgressShown(console, "") as shown:
             played = UnitsShown(shown, console, guard)
             evaluation = evaluate_run(
@@ -101,11 +99,3 @@ def evaluation_options(options: argparse.Namespace, config: TrainConfig) -> Eval
     except (ValueError, OSError) as error:
         raise UsageError(reason(error)) from error
     return chosen
-
-
-def _advice(words: Sequence[str], seed: int, error: Exception) -> str:
-    if isinstance(error, UnitFailedError):
-        return playing(words, seed, error)
-    if isinstance(error, OSError | MemoryError):
-        return f"nothing that was finished is lost: {shlex.join(('tamiyo', *words))} goes on"
-    return ""

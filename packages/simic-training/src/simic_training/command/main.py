@@ -23,10 +23,10 @@ from simic_training.command.failures import (
     is_logged,
 )
 from simic_training.command.grow import grow_command
+from simic_training.command.headroom import headroom_command
 from simic_training.command.listing import list_command
 from simic_training.command.options import build_parser
 from simic_training.command.report import report_command
-from simic_training.command.sweep import sweep_command
 from simic_training.command.train import train_command
 from simic_training.runs.interrupts import Interrupted, InterruptGuard
 
@@ -37,7 +37,7 @@ COMMANDS: Final = MappingProxyType[str, Command](
     {
         "train": train_command,
         "evaluate": evaluate_command,
-        "sweep": sweep_command,
+        "headroom": headroom_command,
         "report": report_command,
         "grow": grow_command,
         "doctor": doctor_command,

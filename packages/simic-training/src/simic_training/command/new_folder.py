@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from simic_training.runs.folder import RunFolder, RunFolderExistsError, cannot_write
+from simic_training.runs.folder import RunFolder, RunFolderExistsError
 
 
 def new_folder(create: Callable[[Path], RunFolder], path: Path | None, *, parent: Path) -> RunFolder:
@@ -28,18 +28,3 @@ def new_folder(create: Callable[[Path], RunFolder], path: Path | None, *, parent
         except RunFolderExistsError:
             continue
     raise AssertionError("numbers do not end")
-
-
-def create_plain(path: Path) -> RunFolder:
-    """An empty folder for what is no training run.
-
-    Raises:
-        RunFolderError: the path exists already, or cannot be written.
-    """
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        raise RunFolderExistsError(f"folder {path} exists; nothing is ever overwritten") from None
-    except OSError as error:
-        raise cannot_write(f"folder {path}", error) from None
-    return RunFolder(path)

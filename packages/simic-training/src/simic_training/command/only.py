@@ -1,4 +1,4 @@
-"""The option `--only`: one unit of an evaluation or a sweep by itself, to look at what failed in a worker."""
+"""Units of work that are kept, for people: one alone (`--only`), and what can be done after a failure."""
 
 import argparse
 import shlex
@@ -26,24 +26,27 @@ def add_only(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def playing(words: Sequence[str], seed: int, error: Exception) -> str:
-    """The command that plays the unit that failed; empty for other failures.
+def advice(words: Sequence[str], seed: int, error: Exception) -> str:
+    """What can be done about a failure: play the unit that failed alone, or go on; empty for other failures.
 
     Args:
         words: of the command that failed.
         seed: of what it plays.
         error: what ended it.
     """
-    if not isinstance(error, UnitFailedError):
-        return ""
-    return f"{shlex.join(('tamiyo', *words, '--only', error.unit.name))} plays it alone (seed {seed})"
+    if isinstance(error, UnitFailedError):
+        alone = shlex.join(("tamiyo", *words, "--only", error.unit.name))
+        return f"{alone} plays it alone (seed {seed})"
+    if isinstance(error, OSError | MemoryError):
+        return f"nothing that was finished is lost: {shlex.join(('tamiyo', *words))} goes on"
+    return ""
 
 
 def play_only(
     name: str,
     batches: Generator[Batch, list[bytes], Any],
     lots: Sequence[Lot],
-    folder: PartsFolder | None,
+    folder: PartsFolder,
     words: Sequence[str],
     console: Console,
 ) -> None:
@@ -52,7 +55,7 @@ def play_only(
     Args:
         name: of the unit.
         batches, lots: all that is played.
-        folder: where parts are; None where none are kept.
+        folder: where parts are.
         words: of the command.
         console: where.
 

@@ -5,13 +5,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from leyline_types import Topology
 from simic_training.command.engines import ENGINE_USAGE, add_engine_options
 from simic_training.command.grow import add_grow_options
 from simic_training.command.listing import LISTS
 from simic_training.command.only import add_only
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
-from simic_training.runs.folder import REPORT
+from simic_training.evaluation.headroom_units import QUICK, USUAL
+from simic_training.runs.folder import HEADROOM, REPORT
 
 _Commands = Any
 
@@ -28,7 +30,7 @@ def build_parser() -> OneLineParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
-    _add_sweep(commands)
+    _add_headroom(commands)
     _add_report(commands)
     _add_grow(commands)
     _add_doctor(commands)
@@ -104,23 +106,50 @@ def _add_evaluate(commands: _Commands) -> None:
     add_engine_options(parser)
 
 
-def _add_sweep(commands: _Commands) -> None:
+def _add_headroom(commands: _Commands) -> None:
     parser = _add(
         commands,
-        "sweep",
-        "play every fixed schedule (blueprint, epoch, slots) on unseen hosts",
-        "tamiyo sweep [--preset NAME] [--config FILE.toml] [--out FOLDER] [--members-per-lack N] "
-        f"[--hosts-per-member N] [--only STAGE GROUP PART] {ENGINE_USAGE} [--SETTING VALUE ...]",
+        "headroom",
+        "measure how much better than fixed schedules a rule that looks can be on a family of hosts; after any end it "
+        "goes on",
+        "tamiyo headroom [FOLDER] [--quick] [--topology TOPOLOGY] [--preset NAME] [--config FILE.toml] "
+        "[--members-per-lack N] [--hosts-per-member N] [--training-members-per-lack N] [--only UNIT] "
+        f"{ENGINE_USAGE} [--SETTING VALUE ...]",
+    )
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=None,
+        metavar="FOLDER",
+        help=f"where tables and finished parts are (default: {HEADROOM}, or {HEADROOM}-quick)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few hosts: a look in minutes, with wide intervals"
     )
     add_preset_and_file(parser)
-    _add_hosts(parser)
     parser.add_argument(
-        "--out",
-        type=Path,
+        "--topology",
+        dest="env.host.topology",
         default=argparse.SUPPRESS,
-        metavar="FOLDER",
-        help="where the table goes, which must not exist yet (default: sweeps/ and the time)",
+        choices=tuple(Topology),
+        help="of the hosts; short for --env.host.topology",
     )
+    for name, what in (
+        ("members_per_lack", "members of the family that were held out, for each thing that hosts may lack"),
+        ("hosts_per_member", "hosts of each member, held out or not"),
+        (
+            "training_members_per_lack",
+            "members to choose and to learn on, for each thing that hosts may lack",
+        ),
+    ):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=positive_number,
+            default=argparse.SUPPRESS,
+            metavar="N",
+            help=f"{what} (default: {getattr(USUAL, name)}; {getattr(QUICK, name)} with --quick)",
+        )
     add_only(parser)
     add_engine_options(parser)
     add_setting_flags(parser)

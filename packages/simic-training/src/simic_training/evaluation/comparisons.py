@@ -155,14 +155,13 @@ def static_table(title: str, outcomes: Mapping[str, Outcomes]) -> Table:
     )
 
 
-def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes | None = None) -> Table:
-    """A row for each schedule, the best first.
+def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes) -> Table:
+    """A row for each schedule, the best first, and the policy's lead over it.
 
     Args:
         outcomes: by schedule, on the same hosts.
-        policy: what a policy reaches there; None leaves its lead out.
+        policy: what a policy reaches there.
     """
-    hosts = next(iter(outcomes.values())).hosts
     rows: dict[str, tuple[Cell, ...]] = {}
     for name in by_return(outcomes):
         each = outcomes[name]
@@ -170,24 +169,21 @@ def schedules_table(outcomes: Mapping[str, Outcomes], policy: Outcomes | None = 
             each.mean(each.episode_return),
             each.mean(each.test_accuracy),
             float(each.size.mean()),
-            *(() if policy is None else reversed(lead(policy, name, each))),
+            *reversed(lead(policy, name, each)),
         )
-    leads = (
-        Column(name="policy leads by, return", decimals=2),
-        Column(name="policy leads by, points"),
-    )
     return Table(
-        title=_titled("Fixed schedules", hosts),
+        title=_titled("Fixed schedules", policy.hosts),
         note=(
             'By return, the best first. "conv_light r0c1 @5" puts one seed into slot r0c1 before the sixth epoch, '
             '"all" one into every slot, one epoch after the other. The best of many on these very hosts looks better '
-            f"than it is. {about(hosts)} {INTERVALS}"
+            f"than it is. {about(policy.hosts)} {INTERVALS}"
         ),
         columns=(
             Column(name="return", decimals=2),
             Column(name="test accuracy %"),
             Column(name="size", decimals=2),
-            *(() if policy is None else leads),
+            Column(name="policy leads by, return", decimals=2),
+            Column(name="policy leads by, points"),
         ),
         rows=rows,
     )

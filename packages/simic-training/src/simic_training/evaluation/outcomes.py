@@ -1,7 +1,7 @@
 """What controllers' episodes come to, host by host: all that tables look at, and its way through bytes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -58,9 +58,20 @@ class Outcomes(NamedTuple):
 
     def of_lack(self, lack: Lack) -> "Outcomes":
         """Those of the hosts that lack this."""
-        places = [place for place, host in enumerate(self.hosts) if host.lack is lack]
+        return self.take([place for place, host in enumerate(self.hosts) if host.lack is lack])
+
+    def take(self, places: Sequence[int]) -> "Outcomes":
+        """Those of the hosts at these places, in this order."""
         return Outcomes(
-            tuple(self.hosts[place] for place in places), *(values[places] for values in self[1:])
+            tuple(self.hosts[place] for place in places), *(values[list(places)] for values in self[1:])
+        )
+
+    def at_price(self, price: float) -> "Outcomes":
+        """What the same episodes would have been worth at this price, where nobody acted by the price."""
+        own = torch.tensor([host.price for host in self.hosts], dtype=self.episode_return.dtype)
+        return self._replace(
+            hosts=tuple(host._replace(price=price) for host in self.hosts),
+            episode_return=self.episode_return + (own - price) * (self.size - 1),
         )
 
     def mean(self, values: Float[Tensor, " host"]) -> Estimate:
@@ -89,14 +100,18 @@ class Found(NamedTuple):
         outcomes: by controller, all on the same hosts.
         episodes: what the sampled policy did on each host, as plain data; none where it did not play.
         grown: what each host had become under it.
+        features: what each host showed after a few epochs without growth (`look_then_leap.look`); None where nobody
+            looked.
     """
 
     outcomes: Mapping[str, Outcomes]
     episodes: Sequence[Mapping[str, Any]] = ()
     grown: Sequence[Grown] = ()
+    features: Float[Tensor, "host feature"] | None = None
 
 
 _MEASURED = Outcomes._fields[1:]
+_FEATURES: Final = "features"
 
 
 def outcomes_of(played: Played, member: int = 0) -> Outcomes:
@@ -137,16 +152,18 @@ def join_found(parts: Sequence[Found]) -> Found:
 
     Args:
         parts: a controller that plays on the hosts of one member plays on those of all; others of its hosts may come in
-            another part.
+            another part. Hosts are looked at in one of their parts.
     """
     by_name: dict[str, list[Outcomes]] = {}
     for found in parts:
         for name, each in found.outcomes.items():
             by_name.setdefault(name, []).append(each)
+    features = [found.features for found in parts if found.features is not None]
     return Found(
         {name: join_outcomes(several) for name, several in by_name.items()},
         [episode for found in parts for episode in found.episodes],
         [grown for found in parts for grown in found.grown],
+        torch.cat(features) if features else None,
     )
 
 
@@ -170,8 +187,11 @@ def found_to_bytes(found: Found) -> bytes:
         for place, each in enumerate(found.outcomes.values())
         for field in _MEASURED
     }
+    if found.features is not None:
+        tensors[_FEATURES] = found.features
     note = {
         "names": list(found.outcomes),
+        "prices": [[host.price for host in each.hosts] for each in found.outcomes.values()],
         "epochs": [[host.epochs for host in each.hosts] for each in found.outcomes.values()],
         "episodes": list(found.episodes),
         "grown": [_plain(grown) for grown in found.grown],
@@ -190,10 +210,15 @@ def found_from_bytes(content: bytes, group: HostGroup, member: int = 0) -> Found
     tensors, note = tensors_from_bytes(content)
     hosts = tuple(hosts_in(group, member))
     outcomes = {}
-    for place, (name, epochs) in enumerate(zip(note["names"], note["epochs"], strict=True)):
-        played = tuple(host._replace(epochs=each) for host, each in zip(hosts, epochs, strict=True))
+    told = zip(note["names"], note["prices"], note["epochs"], strict=True)
+    for place, (name, prices, epochs) in enumerate(told):
+        played = tuple(
+            host._replace(price=price, epochs=each)
+            for host, price, each in zip(hosts, prices, epochs, strict=True)
+        )
         outcomes[name] = Outcomes(played, *(tensors[f"{place}.{field}"] for field in _MEASURED))
-    return Found(outcomes, note["episodes"], [_grown(plain) for plain in note["grown"]])
+    grown = [_grown(plain) for plain in note["grown"]]
+    return Found(outcomes, note["episodes"], grown, tensors.get(_FEATURES))
 
 
 def _plain(grown: Grown) -> list[Any]:

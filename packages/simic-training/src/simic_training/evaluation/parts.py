@@ -60,7 +60,7 @@ class PartsFolder:
     """Contents by names that say all that they depend on (`name_of`).
 
     A file is written whole or not at all, and proves by a SHA-256 that it is what was written, under this name. The
-    folder is made with the first of them.
+    folder is made with the first of them, and so are those above it.
 
     Args:
         path: of the folder.
@@ -90,7 +90,7 @@ class PartsFolder:
             OSError: it cannot be written; an older one is then as it was.
         """
         path = self._file(name)
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}{_DRAFT}")
         try:
             with draft.open("wb") as file:

@@ -1,6 +1,7 @@
 """Controllers grow fresh hosts, one alone or several side by side, and everything that happened is kept."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, final
 
 import torch
@@ -63,6 +64,7 @@ def play_all(
     groups: Sequence[HostGroup],
     *,
     rules: LegalityRules,
+    prices: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Played]:
     """One episode of every controller on each host of the groups: for each what `play` gives, up to rounding.
 
@@ -72,17 +74,28 @@ def play_all(
         controllers: by name. Each sees its own hosts alone, in the order of `groups`, as if it played alone.
         groups: the hosts.
         rules: see `GrowthWorld`.
+        prices: by controller, what all its hosts pay in place of their own prices.
 
     Raises:
         ValueError: no groups, or groups that cannot stand side by side.
     """
+    copies = {
+        name: [at_price(group, prices[name]) for group in groups] if name in prices else groups
+        for name in controllers
+    }
     times = len(controllers)
-    copies = [
-        group._replace(host_seeds=group.host_seeds * times, prices=group.prices * times) for group in groups
+    side_by_side = [
+        same[0]._replace(
+            host_seeds=same[0].host_seeds * times,
+            prices=tuple(price for group in same for price in group.prices),
+        )
+        for same in zip(*copies.values(), strict=True)
     ]
     rows = rows_of_copies([len(group.host_seeds) for group in groups], times)
-    together = play(SideBySide(list(controllers.values()), rows), copies, rules=rules)
-    return {name: take_hosts(together, mine, groups) for name, mine in zip(controllers, rows, strict=True)}
+    together = play(SideBySide(list(controllers.values()), rows), side_by_side, rules=rules)
+    return {
+        name: take_hosts(together, mine, copies[name]) for name, mine in zip(controllers, rows, strict=True)
+    }
 
 
 @final
@@ -116,6 +129,11 @@ class SideBySide:
         heads = zip(*(actions for actions, _ in acted), strict=True)
         actions = FactoredActions(*(torch.cat(head)[self._back] for head in heads))
         return actions, tuple(remembered for _, remembered in acted)
+
+
+def at_price(group: HostGroup, price: float) -> HostGroup:
+    """The same hosts, all of which pay this price."""
+    return group._replace(prices=(price,) * len(group.prices))
 
 
 def rows_of_copies(sizes: Sequence[int], copies: int) -> list[Rows]:

@@ -1,13 +1,12 @@
 """A trained policy against everything else, on hosts that nobody trained on: the order of things, and their result."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from leyline_types import read_file
-from simic_training.engines.here import HereEngine
 from simic_training.engines.unit import Engine
 from simic_training.evaluation.comparisons import (
     lacks_table,
@@ -15,32 +14,23 @@ from simic_training.evaluation.comparisons import (
     static_table,
     verdict_table,
 )
-from simic_training.evaluation.outcomes import Outcomes, join_found
-from simic_training.evaluation.parts import OnProgress, PartsFolder, PartsRunner, tell_nobody
-from simic_training.evaluation.schedules import NONE, Schedule, ScheduleChoice, arms, choice_rows
-from simic_training.evaluation.stages import EvaluationOptions, held_out_stage
+from simic_training.evaluation.outcomes import Outcomes
+from simic_training.evaluation.parts import OnProgress, PartsFolder, tell_nobody
+from simic_training.evaluation.schedules import NONE, ScheduleChoice, choice_rows
+from simic_training.evaluation.stages import EvaluationOptions
 from simic_training.evaluation.static import STATIC
 from simic_training.evaluation.tables import Table, table_from_json, table_to_json
 from simic_training.evaluation.units import (
     BEST,
     CONTROLLERS,
-    HEURISTIC,
     POLICY,
-    RANDOM,
-    Batch,
+    SINGLE,
     Evaluated,
-    Lot,
     Plan,
     evaluation_batches,
-    found_of,
-    lots_of,
-    part_of,
     plan_of,
-    play_unit,
-    run_batches,
+    play_lots,
 )
-from simic_training.growth.config import GrowthConfig
-from simic_training.growth.draws import slots_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.settings import config_to_mapping
 from tamiyo_policies import load_checkpoint, register_builtin_policies
@@ -155,11 +145,6 @@ def evaluation_from_json(content: Mapping[str, Any]) -> Evaluation:
         raise ValueError(f"not an evaluation: {type(error).__name__}: {error}") from None
 
 
-SINGLE: Final = "best single schedule"
-SWEEP_STARTS: Final = (0.0, 0.2, 0.4)
-"""When the schedules of a sweep begin, as parts of the shortest episode."""
-
-
 def evaluate_run(
     config: TrainConfig,
     checkpoint: Path,
@@ -177,30 +162,21 @@ def evaluate_run(
         checkpoint: of the policy.
         options: what to play.
         trained_episodes: networks that were grown to train the policy; None for all that `config` plans.
-        engine: who plays; it is left open. None for this process alone. What comes out is the same.
-        folder: where parts are kept as they are done, and read from; in the end it holds those of this evaluation
-            alone. None keeps none.
-        on_progress: see `OnProgress`.
+        engine, folder, on_progress: see `play_lots`. In the end the folder holds the parts of this evaluation alone.
 
     Raises:
         ValueError: too few hosts, see `held_out_stage`; a file of `options.data` cannot be used as data.
         FileNotFoundError: there is no such file.
         CheckpointError: the checkpoint cannot be used.
-        UnitFailedError: something could not be played; what was played before is kept.
-        OSError: a part cannot be written.
+        UnitFailedError, OSError: see `play_lots`.
     """
     weights = weights_in(checkpoint)
     episodes = config.updates * config.batch if trained_episodes is None else trained_episodes
     plan = plan_of(config.env, options)
-    runner = PartsRunner(
-        engine or HereEngine(),
-        folder,
-        total=len(plan.lots),
-        total_cost=sum(lot.cost for lot in plan.lots),
-        on_progress=on_progress,
+    found = play_lots(
+        evaluation_batches(weights, plan), plan.lots, engine=engine, folder=folder, on_progress=on_progress
     )
-    found = run_batches(evaluation_batches(weights, plan), runner)
-    evaluation = Evaluation(
+    return Evaluation(
         settings={
             "config": config_to_mapping(config),
             "options": {**asdict(options), "data": [str(path) for path in options.data]},
@@ -220,8 +196,6 @@ def evaluate_run(
             for number, episode in enumerate(found.found[plan.held_out.title].episodes)
         ),
     )
-    runner.tidy()
-    return evaluation
 
 
 def weights_in(checkpoint: Path) -> bytes:
@@ -233,56 +207,6 @@ def weights_in(checkpoint: Path) -> bytes:
     register_builtin_policies()
     load_checkpoint(checkpoint)  # says what is wrong with it, and where
     return read_file(checkpoint)
-
-
-def sweep(
-    config: GrowthConfig,
-    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008  (frozen)
-    *,
-    engine: Engine | None = None,
-    on_progress: OnProgress = tell_nobody,
-) -> Table:
-    """Play every schedule from several epochs on, and the rivals that need no training, on the same held-out hosts.
-
-    Args:
-        config: the family, the hosts and the prices.
-        options: how many hosts, and their seed.
-        engine: who plays; it is left open. None for this process alone. What comes out is the same.
-        on_progress: see `OnProgress`.
-
-    Raises:
-        ValueError: see `held_out_stage`.
-        UnitFailedError: something could not be played.
-    """
-    lots = sweep_lots(config, options)
-    runner = PartsRunner(
-        engine or HereEngine(),
-        None,
-        total=len(lots),
-        total_cost=sum(lot.cost for lot in lots),
-        on_progress=on_progress,
-    )
-    return run_batches(sweep_batches(config, lots), runner)
-
-
-def sweep_batches(config: GrowthConfig, lots: Sequence[Lot]) -> Generator[Batch, list[bytes], Table]:
-    """The one batch of a sweep."""
-    schedules = {schedule.name: schedule for schedule in sweep_schedules(config)}
-    contents = yield Batch(play_unit, b"", [part_of(lot, schedules) for lot in lots])
-    found = join_found([found_of(lot, content) for lot, content in zip(lots, contents, strict=True)])
-    return schedules_table(found.outcomes)
-
-
-def sweep_schedules(config: GrowthConfig) -> tuple[Schedule, ...]:
-    """Those of a sweep: a schedule is the same one in episodes of all lengths."""
-    starts = [round(part * config.family.max_epochs[0]) for part in SWEEP_STARTS]
-    return arms(config.host.topology, slots_of(config.host), config.rules, starts=starts)
-
-
-def sweep_lots(config: GrowthConfig, options: EvaluationOptions) -> list[Lot]:
-    """What a sweep plays; arguments and errors as those of `sweep`."""
-    names = (NONE, RANDOM, HEURISTIC, *(schedule.name for schedule in sweep_schedules(config)))
-    return list(lots_of(held_out_stage(config, options), "schedules", names))
 
 
 def _tables(plan: Plan, found: Evaluated) -> Iterator[Table]:

@@ -32,6 +32,7 @@ NONE: Final = "none"
 ARM_BLUEPRINTS: Final = {
     Topology.CNN: (
         BlueprintAction.NORM,
+        BlueprintAction.DEPTHWISE,
         BlueprintAction.CONV_LIGHT,
         BlueprintAction.BOTTLENECK,
         BlueprintAction.CONV_HEAVY,
@@ -82,20 +83,104 @@ class Schedule:
         return f"{self.blueprint.blueprint_id} {places} @{self.start_epoch}"
 
 
-@final
-class ScheduleController:
-    """Follows schedules. Equal observations and steps give equal actions.
+class Orders(NamedTuple):
+    """What schedules say, by host; a row of an `orders_of` can be taken for any host.
 
-    One action a step: germinate where the schedule says so, else advance. Among several seeds that may be advanced it
-    takes turns, so that one that its gate holds up does not stop the others.
+    Args:
+        used: slots to fill; none where a host is left alone.
+        start_epoch, blueprint, style, tempo, alpha_target: of the host's schedule.
+    """
+
+    used: Bool[Tensor, "host slot"]
+    start_epoch: Int[Tensor, " host"]
+    blueprint: Int[Tensor, " host"]
+    style: Int[Tensor, " host"]
+    tempo: Int[Tensor, " host"]
+    alpha_target: Int[Tensor, " host"]
+
+    def rows(self, hosts: Int[Tensor, " row"]) -> "Orders":
+        """Those of these hosts, in this order."""
+        return Orders(*(column[hosts] for column in self))
+
+
+def orders_of(schedules: Sequence[Schedule | None], slot_config: SlotConfig) -> Orders:
+    """The schedules of some hosts as tensors.
 
     Args:
         schedules: of each host; None for a host that is left alone.
         slot_config: the slots.
-        rules: what is legal.
 
     Raises:
         ValueError: no hosts, or a schedule that fills a slot that there is not.
+    """
+    if not schedules:
+        raise ValueError("`schedules` must hold one for each host, and there is at least one host")
+    used = torch.zeros(len(schedules), len(slot_config), dtype=torch.bool)
+    for host, schedule in enumerate(schedules):
+        if schedule is not None:
+            places = slot_config if schedule.slots is None else schedule.slots
+            used[host, [slot_config.index(slot_id) for slot_id in places]] = True
+    # What a host that is left alone would germinate with does not matter: it fills no slot.
+    some = [schedule or Schedule(blueprint=BlueprintAction.NORM) for schedule in schedules]
+    return Orders(
+        used, *(torch.tensor([int(getattr(each, name)) for each in some]) for name in Orders._fields[1:])
+    )
+
+
+def follow(
+    orders: Orders, observation: Observation[Tensor], step: int, slot_config: SlotConfig, rules: LegalityRules
+) -> FactoredActions[Tensor]:
+    """One action a host, int64 [host] in each head: germinate where its orders say so, else advance.
+
+    Among several seeds that may be advanced it takes turns, so that one that its gate holds up does not stop the
+    others.
+
+    Args:
+        orders: of each host.
+        observation: of the same hosts.
+        step: steps taken before.
+        slot_config: the slots.
+        rules: what is legal.
+    """
+    masks = action_masks(observation, slot_config, rules)
+    due = observation.signals.epoch >= orders.start_epoch
+    empty = masks.slot_by_op[:, LifecycleOp.GERMINATE] & masks.op[:, LifecycleOp.GERMINATE, None]
+    allowed = masks.blueprint.gather(1, orders.blueprint[:, None])
+    empty = empty & orders.used & due[:, None] & allowed
+    ripe = (
+        _ripe(observation) & masks.slot_by_op[:, LifecycleOp.ADVANCE] & masks.op[:, LifecycleOp.ADVANCE, None]
+    )
+    turn = (torch.arange(empty.shape[1]) - step) % empty.shape[1]
+    germinate, advance = empty.any(1), ripe.any(1)
+    slot = torch.where(germinate, empty.int().argmax(1), _first(ripe, turn))
+    op = torch.where(
+        germinate,
+        int(LifecycleOp.GERMINATE),
+        torch.where(advance, int(LifecycleOp.ADVANCE), int(LifecycleOp.WAIT)),
+    )
+    zeros = torch.zeros_like(op)
+    return FactoredActions(
+        slot=torch.where(germinate | advance, slot, 0),
+        op=op,
+        alpha_speed=zeros,
+        alpha_curve=zeros,
+        blueprint=torch.where(germinate, orders.blueprint, 0),
+        style=torch.where(germinate, orders.style, 0),
+        tempo=torch.where(germinate, orders.tempo, 0),
+        alpha_target=torch.where(germinate, orders.alpha_target, 0),
+    )
+
+
+@final
+class ScheduleController:
+    """Follows schedules (`follow`). Equal observations and steps give equal actions.
+
+    Args:
+        schedules, slot_config: see `orders_of`.
+        rules: what is legal.
+
+    Raises:
+        ValueError: see `orders_of`.
     """
 
     def __init__(
@@ -105,22 +190,8 @@ class ScheduleController:
         *,
         rules: LegalityRules = LegalityRules(),  # noqa: B008  (frozen)
     ) -> None:
-        if not schedules:
-            raise ValueError("`schedules` must hold one for each host, and there is at least one host")
+        self._orders = orders_of(schedules, slot_config)
         self._slot_config, self._rules = slot_config, rules
-        used = torch.zeros(len(schedules), len(slot_config), dtype=torch.bool)
-        for host, schedule in enumerate(schedules):
-            if schedule is not None:
-                places = slot_config if schedule.slots is None else schedule.slots
-                used[host, [slot_config.index(slot_id) for slot_id in places]] = True
-        self._used = used
-        # What a host that is left alone would germinate with does not matter: it fills no slot.
-        some = [schedule or Schedule(blueprint=BlueprintAction.NORM) for schedule in schedules]
-        self._start_epoch = torch.tensor([each.start_epoch for each in some])
-        self._chosen = {
-            name: torch.tensor([int(getattr(each, name)) for each in some])
-            for name in ("blueprint", "style", "tempo", "alpha_target")
-        }
 
     def initial_memory(self, num_envs: int) -> int:
         """0 steps taken.
@@ -128,43 +199,13 @@ class ScheduleController:
         Raises:
             ValueError: there are not as many schedules.
         """
-        if num_envs != len(self._used):
-            raise ValueError(f"{num_envs} hosts are to be grown, by {len(self._used)} schedules")
+        if num_envs != len(self._orders.used):
+            raise ValueError(f"{num_envs} hosts are to be grown, by {len(self._orders.used)} schedules")
         return 0
 
     def act(self, observation: Observation[Tensor], memory: int) -> tuple[FactoredActions[Tensor], int]:
         """Int64 [env] in each head."""
-        masks = action_masks(observation, self._slot_config, self._rules)
-        due = observation.signals.epoch >= self._start_epoch
-        empty = masks.slot_by_op[:, LifecycleOp.GERMINATE] & masks.op[:, LifecycleOp.GERMINATE, None]
-        allowed = masks.blueprint.gather(1, self._chosen["blueprint"][:, None])
-        empty = empty & self._used & due[:, None] & allowed
-        ripe = self._ripe(observation)
-        ripe = ripe & masks.slot_by_op[:, LifecycleOp.ADVANCE] & masks.op[:, LifecycleOp.ADVANCE, None]
-        turn = (torch.arange(empty.shape[1]) - memory) % empty.shape[1]
-        germinate, advance = empty.any(1), ripe.any(1)
-        slot = torch.where(germinate, empty.int().argmax(1), _first(ripe, turn))
-        op = torch.where(
-            germinate,
-            int(LifecycleOp.GERMINATE),
-            torch.where(advance, int(LifecycleOp.ADVANCE), int(LifecycleOp.WAIT)),
-        )
-        zeros = torch.zeros_like(op)
-        chosen = {name: torch.where(germinate, choice, 0) for name, choice in self._chosen.items()}
-        actions = FactoredActions(
-            slot=torch.where(germinate | advance, slot, 0),
-            op=op,
-            alpha_speed=zeros,
-            alpha_curve=zeros,
-            **chosen,
-        )
-        return actions, memory + 1
-
-    def _ripe(self, observation: Observation[Tensor]) -> Bool[Tensor, "env slot"]:
-        """Seeds that advancing may move on: a blending one only once its alpha has arrived."""
-        slots = observation.slots
-        blending = slots.stage == int(SeedStage.BLENDING)
-        return ~blending | (slots.alpha == slots.alpha_target)
+        return follow(self._orders, observation, memory, self._slot_config, self._rules), memory + 1
 
 
 def arms(
@@ -218,12 +259,16 @@ class ScheduleChoice(NamedTuple):
 
     def best_at(self, price: float) -> Schedule | None:
         """The schedule with the best mean return at this price; None where growing nothing is as good."""
-        best, most = None, 0.0
-        for arm, gain, added in zip(self.arms, self.gain, self.added, strict=True):
-            worth = gain / POINTS_PER_REWARD - price * added
-            if worth > most:
-                best, most = arm, worth
-        return best
+        return self.ranked(price)[0][0]
+
+    def ranked(self, price: float) -> list[tuple[Schedule | None, float]]:
+        """The schedules with their mean return at this price beside growing nothing, None among them, best first."""
+        worth = [
+            gain / POINTS_PER_REWARD - price * added
+            for gain, added in zip(self.gain, self.added, strict=True)
+        ]
+        arms: list[tuple[Schedule | None, float]] = [(None, 0.0), *zip(self.arms, worth, strict=True)]
+        return sorted(arms, key=lambda each: -each[1])
 
     def best_single(self, prices: Sequence[float]) -> Schedule | None:
         """The schedule with the best mean return over these prices, at least one: at their mean, for it is linear."""
@@ -254,6 +299,13 @@ def choice_rows(choice: ScheduleChoice) -> Iterator[dict[str, str | float]]:
     """The choice as plain data, a row for each arm."""
     for arm, gain, added in zip(*choice, strict=True):
         yield {"schedule": arm.name, "gain": round(gain, 4), "added": round(added, 4)}
+
+
+def _ripe(observation: Observation[Tensor]) -> Bool[Tensor, "env slot"]:
+    """Seeds that advancing may move on: a blending one only once its alpha has arrived."""
+    slots = observation.slots
+    blending = slots.stage == int(SeedStage.BLENDING)
+    return ~blending | (slots.alpha == slots.alpha_target)
 
 
 def _first(open_slots: Bool[Tensor, "env slot"], turn: Int[Tensor, " slot"]) -> Int[Tensor, " env"]:

@@ -39,8 +39,8 @@ class EvaluationOptions:
         members_per_lack: held-out members of the family for each lack that it draws, 2 to `MOST`: they are what
             intervals resample.
         hosts_per_member: hosts of each held-out member, at most `MOST`; there must be 16 in all.
-        training_members_per_lack: members of those that may be trained on, with one host each, on which schedules are
-            chosen, 1 to `MOST`: members differ more than hosts of one of them.
+        training_members_per_lack: members of those that may be trained on, on which schedules are chosen, 1 to `MOST`.
+        training_hosts_per_member: hosts of each of them, at most `MOST`: members differ more than hosts of one of them.
         full: whether every schedule, static networks and unseen lengths are played on held-out hosts too.
         seed: of hosts and sampled actions.
         data: .npz files of different names that networks are grown on too.
@@ -52,6 +52,7 @@ class EvaluationOptions:
     members_per_lack: int = 4
     hosts_per_member: int = 2
     training_members_per_lack: int = 2
+    training_hosts_per_member: int = 1
     full: bool = False
     seed: int = 0
     data: tuple[Path, ...] = ()
@@ -61,6 +62,7 @@ class EvaluationOptions:
             ("members_per_lack", 2),
             ("training_members_per_lack", 1),
             ("hosts_per_member", 1),
+            ("training_hosts_per_member", 1),
         ):
             if not least <= getattr(self, name) <= MOST:
                 raise ValueError(f"`{name}` must be from {least} to {MOST}, not {getattr(self, name)}")
@@ -123,7 +125,7 @@ def training_stage(env: GrowthConfig, options: EvaluationOptions) -> Stage:
         env: hosts and prices as in training.
         options: how many hosts; its seed gives other ones.
     """
-    draw = HostDraw(env, held_out=False, per_member=1, seed=options.seed)
+    draw = HostDraw(env, held_out=False, per_member=options.training_hosts_per_member, seed=options.seed)
     return Stage(TRAINING, "", draw, len(lacks_of(env)) * options.training_members_per_lack)
 
 

@@ -72,10 +72,7 @@ def play_static_long(
         )
         found.append(outcomes_of(play(WaitController(), [longer], rules=rules), member))
         places += here
-    joined, order = join_outcomes(found), torch.tensor(places).argsort()
-    return Outcomes(
-        tuple(joined.hosts[place] for place in order.tolist()), *(values[order] for values in joined[1:])
-    )
+    return join_outcomes(found).take(torch.tensor(places).argsort().tolist())
 
 
 def widened(group: HostGroup, params: Sequence[int]) -> list[HostGroup]:

@@ -1,12 +1,14 @@
 """What an evaluation plays, in units of work for any engine: who grows which hosts, and in which order."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from torch import Tensor
 
 from leyline_types import Controller
-from simic_training.engines.unit import Unit, Work
+from simic_training.engines.here import HereEngine
+from simic_training.engines.unit import Engine, Unit, Work
 from simic_training.evaluation.outcomes import (
     Found,
     Grown,
@@ -16,7 +18,7 @@ from simic_training.evaluation.outcomes import (
     join_found,
     outcomes_of,
 )
-from simic_training.evaluation.parts import Part, PartsRunner
+from simic_training.evaluation.parts import OnProgress, Part, PartsFolder, PartsRunner, tell_nobody
 from simic_training.evaluation.play import Played, play_all
 from simic_training.evaluation.schedules import (
     NONE,
@@ -49,6 +51,7 @@ GREEDY: Final = "policy-greedy"
 RANDOM: Final = "random"
 HEURISTIC: Final = "heuristic"
 BEST: Final = "best schedule"
+SINGLE: Final = "best single schedule"
 RIVALS: Final = (NONE, RANDOM, HEURISTIC, BEST)
 CONTROLLERS: Final = (POLICY, GREEDY, *RIVALS)
 
@@ -66,10 +69,17 @@ class Player(NamedTuple):
         name: for tables.
         schedules: followed on each of the hosts, None where nothing is grown; None as a whole for the controller that
             has this name.
+        price: that all its hosts pay; None for each its own.
     """
 
     name: str
     schedules: tuple[Schedule | None, ...] | None = None
+    price: float | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from others that play on the same hosts: "heuristic", or "heuristic at 0.3"."""
+        return self.name if self.price is None else f"{self.name} at {self.price:g}"
 
 
 class Lot(NamedTuple):
@@ -208,15 +218,30 @@ def play_unit(weights: bytes, draw: HostDraw, member: int, players: tuple[Player
     Returns:
         What came of it, see `found_from_bytes`.
     """
-    env, group = draw.env, draw.group(member)
     seed = actions_seed(draw.seed, member)
-    controllers = {player.name: controller_of(player, env, weights, seed=seed) for player in players}
-    played = play_all(controllers, [group], rules=env.rules)
+    played = play_players(
+        players, draw, member, partial(controller_of, env=draw.env, weights=weights, seed=seed)
+    )
     outcomes = {name: outcomes_of(each) for name, each in played.items()}
     if POLICY not in played:
         return found_to_bytes(Found(outcomes))
     grown = played[POLICY]
-    return found_to_bytes(Found(outcomes, list(_records(grown, env)), grown_of(grown)))
+    return found_to_bytes(Found(outcomes, list(_records(grown, draw.env)), grown_of(grown)))
+
+
+def play_players(
+    players: Sequence[Player],
+    draw: HostDraw,
+    member: int,
+    controller_of: Callable[[Player], Controller[Tensor, Any]],
+) -> dict[str, Played]:
+    """What each of the players, by its key, made of its own copies of the hosts of a member."""
+    return play_all(
+        {player.key: controller_of(player) for player in players},
+        [draw.group(member)],
+        rules=draw.env.rules,
+        prices={player.key: player.price for player in players if player.price is not None},
+    )
 
 
 def play_static_unit(nothing: bytes, draw: HostDraw, member: int, grown: tuple[Grown, ...]) -> bytes:
@@ -309,14 +334,51 @@ def run_batches(batches: Generator[Batch, list[bytes], T], runner: PartsRunner) 
         return result
 
 
+def play_lots(
+    batches: Generator[Batch, list[bytes], T],
+    lots: Sequence[Lot],
+    *,
+    engine: Engine | None = None,
+    folder: PartsFolder | None = None,
+    on_progress: OnProgress = tell_nobody,
+) -> T:
+    """Do all batches, and then take away the parts of other work; gives what the batches come to.
+
+    Args:
+        batches: what is to be done. lots: all that they consist of.
+        engine: who plays; it is left open. None for this process alone. What comes out is the same.
+        folder: where parts are kept as they are done, and read from; None keeps none.
+        on_progress: see `OnProgress`.
+
+    Raises:
+        UnitFailedError: something could not be played; what was played before is kept.
+        OSError: a part cannot be written.
+    """
+    runner = PartsRunner(
+        engine or HereEngine(),
+        folder,
+        total=len(lots),
+        total_cost=sum(lot.cost for lot in lots),
+        on_progress=on_progress,
+    )
+    result = run_batches(batches, runner)
+    runner.tidy()
+    return result
+
+
 def found_of(lot: Lot, content: bytes) -> Found:
     """What the unit of a lot gave."""
     return found_from_bytes(content, lot.stage.draw.group(lot.member), lot.member)
 
 
-def _gather(found: dict[str, list[Found]], lots: Iterable[Lot], contents: Sequence[bytes]) -> None:
-    for lot, content in zip(lots, contents, strict=True):
-        found[lot.stage.title].append(found_of(lot, content))
+def found_in(lots: Iterable[Lot], contents: Sequence[bytes]) -> Iterator[Found]:
+    """What the units of some lots gave, in order."""
+    return (found_of(lot, content) for lot, content in zip(lots, contents, strict=True))
+
+
+def _gather(found: dict[str, list[Found]], lots: Sequence[Lot], contents: Sequence[bytes]) -> None:
+    for lot, each in zip(lots, found_in(lots, contents), strict=True):
+        found[lot.stage.title].append(each)
 
 
 def _records(played: Played, env: GrowthConfig) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,319 @@
+"""What measuring the headroom plays, in units of work for any engine: arms where they are chosen, rivals elsewhere.
+
+What an arm gains does not depend on the price, so that one episode of each arm on each training host tells its return
+at all prices (`ScheduleChoice`).
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kasmina_hosts import Lack
+from leyline_types import Controller
+from simic_training.engines.unit import Unit
+from simic_training.evaluation.look_then_leap import (
+    LOOK_EPOCHS,
+    ArmEffects,
+    ArmTable,
+    LookThenLeapController,
+    Predict,
+    fit_arms,
+    look,
+    table_from_bytes,
+    table_to_bytes,
+)
+from simic_training.evaluation.outcomes import (
+    Found,
+    Outcomes,
+    found_to_bytes,
+    join_found,
+    join_outcomes,
+    outcomes_of,
+)
+from simic_training.evaluation.parts import Part
+from simic_training.evaluation.schedules import (
+    NONE,
+    Schedule,
+    ScheduleChoice,
+    arms,
+    choose_schedules,
+)
+from simic_training.evaluation.stages import (
+    EvaluationOptions,
+    HostDraw,
+    Stage,
+    held_out_stage,
+    training_stage,
+)
+from simic_training.evaluation.units import (
+    HEURISTIC,
+    RANDOM,
+    SINGLE,
+    Batch,
+    Lot,
+    Player,
+    controller_of,
+    found_in,
+    lots_of,
+    part_of,
+    play_players,
+)
+from simic_training.growth.config import GrowthConfig
+from simic_training.growth.draws import lacks_of, slots_of
+from simic_training.runs.rollout import actions_seed
+
+PRICES: Final = (0.1, 0.3, 1.0)
+"""Levels at which everything is scored: cheap, moderate and dear parameters."""
+
+PER_PRICE: Final = "best schedule per price"
+PER_KIND: Final = "best schedule per price and kind"
+LEAP: Final = "look, then leap"
+KEEP: Final = "look, then leap, keeping what pays"
+ADAPTIVE: Final = (HEURISTIC, LEAP, KEEP)
+"""Rules that look at the host and the price: each plays once at each of `PRICES`."""
+USUAL: Final = EvaluationOptions(
+    members_per_lack=24, hosts_per_member=2, training_members_per_lack=16, training_hosts_per_member=2
+)
+"""240 held-out hosts of the five kinds of convolutional hosts, 160 to choose on."""
+QUICK: Final = EvaluationOptions(
+    members_per_lack=2, hosts_per_member=2, training_members_per_lack=2, training_hosts_per_member=1
+)
+
+
+class HeadroomPlan(NamedTuple):
+    """All that is played.
+
+    Args:
+        arms: the candidates.
+        training, held_out: where they are chosen, and where all rivals are scored.
+        training_lots, held_out_lots: who plays. On held-out hosts the names of the players are those of `roles`, for
+            what they stand for is known once the arms were played; schedules that stand for several play once.
+    """
+
+    arms: tuple[Schedule, ...]
+    training: Stage
+    held_out: Stage
+    training_lots: tuple[Lot, ...]
+    held_out_lots: tuple[Lot, ...]
+
+    @property
+    def lots(self) -> tuple[Lot, ...]:
+        """All of them, in order."""
+        return self.training_lots + self.held_out_lots
+
+
+class Choices(NamedTuple):
+    """What the training hosts say of the arms: of all of them together, and of those that lack something each."""
+
+    overall: ScheduleChoice
+    by_lack: Mapping[Lack, ScheduleChoice]
+
+
+class Measured(NamedTuple):
+    """What was played came to.
+
+    Args:
+        choices: made on the training hosts.
+        arms: what every arm brought on each of them, as `table_to_bytes` writes it.
+        training, held_out: what came of it, by the key of the player.
+    """
+
+    choices: Choices
+    arms: bytes
+    training: Found
+    held_out: Found
+
+
+def headroom_plan(env: GrowthConfig, options: EvaluationOptions) -> HeadroomPlan:
+    """What is played.
+
+    Args:
+        env: hosts as in training; prices are `PRICES`.
+        options: see `measure_headroom`.
+
+    Raises:
+        ValueError: episodes too short to look; fewer than 16 held-out hosts, see `held_out_stage`.
+        FileNotFoundError: the data are not there.
+    """
+    if env.family.max_epochs[0] <= LOOK_EPOCHS:
+        raise ValueError(
+            f"`env.family.max_epochs` must be above {LOOK_EPOCHS}, for {LEAP!r} looks for so many epochs, not "
+            f"{env.family.max_epochs[0]}"
+        )
+    schedules = arms(env.host.topology, slots_of(env.host), env.rules)
+    training, held_out = training_stage(env, options), held_out_stage(env, options)
+    names = (NONE, *(schedule.name for schedule in schedules))
+    return HeadroomPlan(
+        schedules,
+        training,
+        held_out,
+        tuple(lots_of(training, "arms", names)),
+        tuple(lots_of(held_out, "rivals", tuple(roles()))),
+    )
+
+
+def headroom_batches(env: GrowthConfig, plan: HeadroomPlan) -> Generator[Batch, list[bytes], Measured]:
+    """Two batches: the arms on the training hosts, then all rivals on the held-out ones."""
+    schedules = {schedule.name: schedule for schedule in plan.arms}
+    parts = [part_of(lot, schedules) for lot in plan.training_lots]
+    training = join_found(list(found_in(plan.training_lots, (yield Batch(play_arms_unit, b"", parts)))))
+    choices = choose(plan.arms, lacks_of(env), training.outcomes)
+    table = table_to_bytes(
+        arm_table(plan.arms, training),
+        list(schedules),
+        [(host.lack.value, host.member, host.epochs) for host in training.outcomes[NONE].hosts],
+    )
+    parts = [rivals_part(lot, choices) for lot in plan.held_out_lots]
+    contents = yield Batch(play_rivals_unit, table, parts)
+    return Measured(choices, table, training, join_found(list(found_in(plan.held_out_lots, contents))))
+
+
+def choose(schedules: Sequence[Schedule], lacks: Sequence[Lack], training: Mapping[str, Outcomes]) -> Choices:
+    """What the training hosts say of the schedules.
+
+    Args:
+        schedules: the candidates.
+        lacks: the kinds of hosts.
+        training: by name, those of `NONE` among them.
+    """
+    of_kinds = {lack: {name: each.of_lack(lack) for name, each in training.items()} for lack in lacks}
+    return Choices(
+        choose_schedules(schedules, training),
+        {lack: choose_schedules(schedules, outcomes) for lack, outcomes in of_kinds.items()},
+    )
+
+
+def arm_table(schedules: Sequence[Schedule], training: Found) -> ArmTable:
+    """What each arm brought on each training host beside growing nothing there."""
+    none, played = training.outcomes[NONE], [training.outcomes[schedule.name] for schedule in schedules]
+    assert training.features is not None  # `play_arms_unit` looks wherever NONE plays
+    return ArmTable(
+        training.features,
+        gain=torch.stack([each.val_accuracy - none.val_accuracy for each in played], 1).float(),
+        added=torch.stack([each.size - none.size for each in played], 1).float(),
+    )
+
+
+def none_best(table: ArmTable) -> Float[Tensor, "host price"]:
+    """1 where no arm was worth more on a host than growing nothing, at each of `PRICES`; else 0.
+
+    The best of many arms, each played once, is partly luck: the true share is greater.
+    """
+    effects = ArmEffects(table.gain, table.added)
+    return torch.stack([(effects.worth(price).amax(1) <= 0).double() for price in PRICES], 1)
+
+
+def roles() -> Iterator[str]:
+    """Who plays on held-out hosts: keys of players, and what schedules stand for."""
+    yield from (NONE, RANDOM, SINGLE)
+    for name in (PER_PRICE, PER_KIND, *ADAPTIVE):
+        yield from (Player(name, price=price).key for price in PRICES)
+
+
+def players_of(choices: Choices, lack: Lack, hosts: int) -> dict[str, Player]:
+    """Who stands for each of `roles` on so many hosts that lack this."""
+
+    def follower(schedule: Schedule | None) -> Player:
+        return Player(NONE) if schedule is None else Player(schedule.name, (schedule,) * hosts)
+
+    fixed = {
+        NONE: Player(NONE),
+        RANDOM: Player(RANDOM),
+        SINGLE: follower(choices.overall.best_single(PRICES)),
+    }
+    per_price = {
+        Player(name, price=price).key: follower(choice.best_at(price))
+        for name, choice in ((PER_PRICE, choices.overall), (PER_KIND, choices.by_lack[lack]))
+        for price in PRICES
+    }
+    adaptive = [Player(name, price=price) for name in ADAPTIVE for price in PRICES]
+    return {**fixed, **per_price, **{player.key: player for player in adaptive}}
+
+
+def rivals_part(lot: Lot, choices: Choices) -> Part:
+    """The unit that plays a lot on held-out hosts (`play_rivals_unit`): every player in the lot of its first role."""
+    group = lot.stage.draw.group(lot.member)
+    first: dict[Player, str] = {}
+    for role, player in players_of(choices, group.lack, len(group.host_seeds)).items():
+        first.setdefault(player, role)
+    players = tuple(player for player, role in first.items() if role in lot.names)
+    return Part(Unit(lot.name, (lot.stage.draw, lot.member, players)), lot.cost)
+
+
+def play_arms_unit(nothing: bytes, draw: HostDraw, member: int, players: tuple[Player, ...]) -> bytes:
+    """Play one lot of arms on training hosts, and look at the hosts where `NONE` is among them.
+
+    Args:
+        nothing: no bytes.
+        draw, member: the hosts.
+        players: who plays on them, side by side.
+
+    Returns:
+        What came of it, see `found_from_bytes`.
+    """
+    seed = actions_seed(draw.seed, member)
+    played = play_players(players, draw, member, partial(controller_of, env=draw.env, seed=seed))
+    features = look(draw.group(member), rules=draw.env.rules) if NONE in played else None
+    return found_to_bytes(
+        Found({name: outcomes_of(each) for name, each in played.items()}, features=features)
+    )
+
+
+def play_rivals_unit(table: bytes, draw: HostDraw, member: int, players: tuple[Player, ...]) -> bytes:
+    """Play one lot on held-out hosts.
+
+    Args:
+        table: what the rules that leap learn from, see `table_to_bytes`.
+        draw, member, players: see `play_arms_unit`.
+
+    Returns:
+        What came of it, see `found_from_bytes`.
+    """
+    seed = actions_seed(draw.seed, member)
+    if not players:  # all of them play in other lots
+        return found_to_bytes(Found({}))
+
+    def controller(player: Player) -> Controller[Tensor, Any]:
+        if player.name not in (LEAP, KEEP):
+            return controller_of(player, draw.env, seed=seed)
+        slots, rules = slots_of(draw.env.host), draw.env.rules
+        return LookThenLeapController(
+            arms(draw.env.host.topology, slots, rules),
+            _model(table),
+            slots,
+            rules=rules,
+            keep=player.name == KEEP,
+        )
+
+    played = play_players(players, draw, member, controller)
+    return found_to_bytes(Found({name: outcomes_of(each) for name, each in played.items()}))
+
+
+@lru_cache(maxsize=1)
+def _model(table: bytes) -> Predict:
+    return fit_arms(table_from_bytes(table))
+
+
+def rivals_of(choices: Choices, played: Mapping[str, Outcomes]) -> dict[str, tuple[Outcomes, ...]]:
+    """What each rival came to at each of `PRICES`, all on the same hosts in the same order.
+
+    Args:
+        choices: what schedules stand for.
+        played: by the key of the player. A schedule that is best for some kinds alone was played on those alone.
+    """
+    lacks = dict.fromkeys(host.lack for host in played[NONE].hosts)
+    players = {lack: players_of(choices, lack, hosts=0) for lack in lacks}
+
+    def at(name: str, price: float) -> Outcomes:
+        role = name if name in (NONE, RANDOM, SINGLE) else Player(name, price=price).key
+        parts = [played[players[lack][role].key].of_lack(lack).at_price(price) for lack in lacks]
+        joined = join_outcomes(parts)
+        places = {(host.member, host.host_seed): place for place, host in enumerate(joined.hosts)}
+        return joined.take([places[host.member, host.host_seed] for host in played[NONE].hosts])
+
+    names = (NONE, RANDOM, SINGLE, PER_PRICE, PER_KIND, *ADAPTIVE)
+    return {name: tuple(at(name, price) for price in PRICES) for name in names}

@@ -1,0 +1,27 @@
+"""The headroom in simic-training's README is what the tool makes of the committed figures."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headroom_table import FIGURES, PACKAGE, README_PART, keep
+from simic_training.evaluation.headroom import headroom_to_markdown
+
+
+def test_the_readme_shows_the_committed_figures() -> None:
+    readme = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    figures = json.loads((PACKAGE / FIGURES).read_text(encoding="utf-8"))
+    assert README_PART.insert(readme, headroom_to_markdown(figures)) == readme
+
+
+def test_figures_are_kept_with_what_the_readme_shows(tmp_path: Path) -> None:
+    shutil.copy(PACKAGE / "README.md", tmp_path)
+    figures = json.loads((PACKAGE / FIGURES).read_text(encoding="utf-8"))
+    figures["gate"][0]["figure"] = "0.99 [0.98, 1.00]"
+    keep(json.dumps(figures), tmp_path)
+    assert "0.99 [0.98, 1.00]" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / FIGURES).read_text(encoding="utf-8")) == figures
+    with pytest.raises(ValueError, match="not a headroom of format"):
+        keep("{}", tmp_path)
