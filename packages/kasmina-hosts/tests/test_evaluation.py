@@ -152,11 +152,15 @@ def test_nothing_is_measured_of_seeds_without_effect(task: DigitsTask) -> None:
 def test_scores_in_chunks_equal_one_pass(
     trained: Trained, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = evaluate(trained.networks, trained.life, trained.held_out, interactions=False).score
+    monkeypatch.setattr(evaluation, "_CHUNK", 10_000)
+    whole = evaluate(trained.networks, trained.life, trained.held_out, interactions=True)
     monkeypatch.setattr(evaluation, "_CHUNK", chunk)
-    parts = score_hosts(trained.networks, trained.life, trained.held_out)
-    torch.testing.assert_close(parts.loss, whole.loss, rtol=1e-5, atol=0)
-    torch.testing.assert_close(parts.accuracy, whole.accuracy, rtol=1e-5, atol=0)
+    parts = evaluate(trained.networks, trained.life, trained.held_out, interactions=True)
+    scores = score_hosts(trained.networks, trained.life, trained.held_out)
+    for found in (parts.score, scores):
+        torch.testing.assert_close(found.loss, whole.score.loss, rtol=1e-5, atol=0)
+        torch.testing.assert_close(found.accuracy, whole.score.accuracy, rtol=1e-5, atol=0)
+    torch.testing.assert_close(parts.seeds, whole.seeds, rtol=0, atol=1e-4, equal_nan=True)
 
 
 def test_validation_samples_cut_the_validation_part(task: DigitsTask) -> None:

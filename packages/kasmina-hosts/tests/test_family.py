@@ -2,7 +2,6 @@
 
 import doctest
 from dataclasses import FrozenInstanceError, replace
-from itertools import product
 from math import inf, nan
 from typing import Any
 
@@ -86,6 +85,7 @@ def test_a_draw_is_a_function_of_its_seed(topology: Topology) -> None:
         "inner_widths": (0,) * 3,
         "norms": (True,) * 3,
         "attention": (True,) * 3,
+        "head_norm": True,
     }
     for member in drawn:
         assert replace(member.config, **untold) == replace(config, **untold)  # type: ignore[arg-type]
@@ -96,11 +96,11 @@ def test_a_draw_is_a_function_of_its_seed(topology: Topology) -> None:
 def test_what_is_lacked_changes_neither_the_data_nor_the_size(seed: int) -> None:
     drawn = {lack: HostFamily().draw(seed, lack=lack) for lack in LACKS[Topology.CNN]}
     whole = drawn[Lack.NOTHING]
-    least = size_of(replace(CNN, width=whole.config.width), whole.task.num_classes)
+    least = size_of(replace(CNN, width=whole.config.width, kernels=(3, 1, 3)), whole.task.num_classes)
     assert all(member.lack is lack for lack, member in drawn.items())
     assert all(same_data(member.task, whole.task) for member in drawn.values())
     assert all(
-        0.93 * least < size_of(member.config, member.task.num_classes) <= 1.25 * least
+        0.9 * least < size_of(member.config, member.task.num_classes) <= 1.25 * least
         for member in drawn.values()
     )
     alike = HostFamily().draw(seed)
@@ -185,13 +185,13 @@ def test_each_kind_is_what_it_says(topology: Topology, members: dict[Topology, l
             if 0 < inner < config.width:
                 squeezed.append((stage, inner))
         usual = {
-            Lack.KERNELS: config.kernels == (3, 3, 3),
+            Lack.KERNELS: config.kernels == ((3, 1, 3) if topology is Topology.CNN else (3, 3, 3)),
             Lack.SQUEEZE: not squeezed,
             Lack.NORM: config.norms == (True, True, True),
             Lack.ATTENTION: config.attention == (True, True, True),
-            Lack.WIDTH: 4 <= config.width / features <= 8,
+            Lack.WIDTH: 6 <= config.width / features <= 10,
         }
-        assert config.head_norm
+        assert config.head_norm == (member.lack is not Lack.NORM)
         assert {lack for lack, met in usual.items() if not met} == {member.lack} - {Lack.NOTHING}
         found = {
             Lack.KERNELS: config.kernels,
@@ -200,12 +200,11 @@ def test_each_kind_is_what_it_says(topology: Topology, members: dict[Topology, l
             Lack.ATTENTION: config.attention,
         }
         seen[member.lack].add(found.get(member.lack, config.width // features))
-    assert seen[Lack.NOTHING] == {4, 5, 6, 7, 8}
-    assert seen[Lack.WIDTH] == ({3} if topology is Topology.CNN else {2, 3})
-    some = [{0}, {1}, {2}, {0, 1}, {0, 2}, {1, 2}]
-    assert seen[Lack.SQUEEZE] == {tuple((stage, 1) for stage in sorted(stages)) for stages in some}
+    assert seen[Lack.NOTHING] == {6, 7, 8, 9, 10}
+    assert seen[Lack.WIDTH] == ({4} if topology is Topology.CNN else {2, 3})
+    assert seen[Lack.SQUEEZE] == {((1, 1),), ((2, 1),), ((1, 1), (2, 1))}
     if topology is Topology.CNN:
-        assert seen[Lack.KERNELS] == set(product((1, 3), repeat=3)) - {(3, 3, 3)}
+        assert seen[Lack.KERNELS] == {(3, 1, 1), (1, 1, 1)}
         assert seen[Lack.NORM] == {(False, False, False)}
     else:
         assert len(seen[Lack.ATTENTION]) == 7
@@ -225,7 +224,7 @@ def test_the_size_does_not_tell_what_a_host_lacks(
     # The forests do find what there is to find.
     widths = [str(member.config.width) for member in members[topology] if member.lack is Lack.NOTHING]
     whole = sizes[[lack == "nothing" for lack in lacks]]
-    assert cross_val_score(forests[0], whole, widths, cv=3).mean() > 0.9
+    assert cross_val_score(forests[0], whole, widths, cv=3).mean() > 0.8
 
 
 @settings(max_examples=60)
@@ -251,7 +250,7 @@ def test_hosts_are_as_large_as_one_that_lacks_nothing(
     )  # a single channel is not squeezed
     assert least <= size_of(whole.config, whole.task.num_classes)
     if widths[0] >= 4:
-        assert size_of(member.config, member.task.num_classes) > 0.93 * least
+        assert size_of(member.config, member.task.num_classes) > 0.9 * least
         inner = [each for each in member.config.inner_widths if 0 < each < member.config.width]
         assert len(inner) in ((1, 2) if lack is Lack.SQUEEZE else (0,))
 

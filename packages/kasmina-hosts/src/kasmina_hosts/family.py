@@ -18,9 +18,12 @@ from leyline_types import Topology
 FEATURES_PER_CHANNEL: Final = 2
 """Width of a transformer's tokens where a convolutional host has one channel."""
 _END = 2**31  # what `HostConfig` holds is below it
-# Channels of a host that lacks width; tokens have twice as many features. Two would be too few for convolutional hosts,
-# whatever they grow: the classifier's input, normalised over two channels, is (1, -1) or (-1, 1).
-_NARROW = {Topology.CNN: (3, 3), Topology.TRANSFORMER: (2, 3)}
+# Channels of a host that lacks width; tokens have twice as many features. Convolutional hosts of fewer cannot be helped
+# much, whatever they grow: the classifier's input, normalised over three channels, has two degrees of freedom.
+_NARROW = {Topology.CNN: (4, 4), Topology.TRANSFORMER: (2, 3)}
+# A convolutional host that lacks nothing sees neighbours in its first and last stage. A third such stage would bring it
+# nothing, and only make seeds cheap beside it.
+_LEAN_KERNELS = (3, 1, 3)
 _SQUEEZED = 1  # channels or hidden units that stages or blocks are squeezed through
 _NOISY, _SHIFTED, _OCCLUDED = 0.25, 0.35, 0.35  # shares of the members
 # Hosts are up to so much larger than one that lacks nothing: sizes that such hosts alone have would give them away.
@@ -30,9 +33,10 @@ _LARGER = 0.25
 class Lack(StrEnum):
     """What a host lacks.
 
-    `KERNELS`: two or three stages see no neighbours (1x1). `SQUEEZE`: the second stage, the third or both, or the MLPs
-    of these blocks, are led through a single channel or hidden unit; what the first loses no seed brings back. `NORM`: no stage is normalised. `ATTENTION`: one to three
-    blocks do not attend. `WIDTH`: all stages have three channels, all tokens four or six features.
+    `KERNELS`: no stage sees neighbours (1x1), or the first alone. `SQUEEZE`: the second stage, the third or both, or
+    the MLPs of these blocks, are led through a single channel or hidden unit; what the first loses no seed brings back.
+    `NORM`: neither stages nor the classifier's input are normalised. `ATTENTION`: one to three blocks do not attend.
+    `WIDTH`: all stages have four channels, all tokens four or six features.
     """
 
     NOTHING = "nothing"
@@ -72,14 +76,15 @@ class HostFamily:
     What a host lacks would show in its number of parameters. So hosts of all kinds are drawn equally large: as large as
     one that lacks nothing, or up to a quarter larger. The difference goes into the inner widths of stages or blocks
     that are not squeezed. A convolution that is led through more channels than it gives is two linear maps in a row, so
-    it computes nothing new; the MLP of a block gets more hidden units.
+    it computes nothing new (and trains a little worse: 3 points where samples are few); the MLP of a block gets more
+    hidden units. Once a seed is planted its size tells the width of its layer, as in any network.
 
     >>> family = HostFamily(lacks=(Lack.KERNELS, Lack.WIDTH))
     >>> task, config, lack = family.draw(3)
     >>> task.name
-    'digits, classes 2,3,4,7,8,9, 349 samples, shift 1'
+    'digits, 242 samples, shift 1'
     >>> lack.value, config.width, config.kernels, config.inner_widths
-    ('kernels', 5, (3, 1, 1), (16, 14, 13))
+    ('kernels', 7, (1, 1, 1), (16, 18, 13))
     >>> family.draw_max_epochs(3)
     39
 
@@ -217,7 +222,7 @@ class HostFamily:
         whole = replace(
             config,
             width=features * channels,
-            kernels=(3,) * NUM_SLOTS,
+            kernels=_LEAN_KERNELS if config.topology is Topology.CNN else (3,) * NUM_SLOTS,
             inner_widths=(0,) * NUM_SLOTS,
             norms=(True,) * NUM_SLOTS,
             attention=(True,) * NUM_SLOTS,
@@ -228,16 +233,14 @@ class HostFamily:
             case Lack.NOTHING:
                 host = whole
             case Lack.KERNELS:
-                pointwise = _some(rng, range(NUM_SLOTS), least=2)
-                host = replace(
-                    whole, kernels=tuple(1 if stage in pointwise else 3 for stage in range(NUM_SLOTS))
-                )
+                blind = (3, 1, 1) if rng.random() < 0.5 else (1, 1, 1)
+                host = replace(whole, kernels=blind)
             case Lack.SQUEEZE:
                 squeezed = _some(rng, range(1, NUM_SLOTS))
                 inner = tuple(_SQUEEZED if stage in squeezed else 0 for stage in range(NUM_SLOTS))
                 host = replace(whole, inner_widths=inner)
             case Lack.NORM:
-                host = replace(whole, norms=(False,) * NUM_SLOTS)
+                host = replace(whole, norms=(False,) * NUM_SLOTS, head_norm=False)
             case Lack.ATTENTION:
                 without = _some(rng, range(NUM_SLOTS))
                 host = replace(whole, attention=tuple(stage not in without for stage in range(NUM_SLOTS)))
@@ -279,6 +282,6 @@ def _between(rng: np.random.Generator, pair: tuple[int, int]) -> int:
     return int(rng.integers(pair[0], pair[1] + 1))
 
 
-def _some(rng: np.random.Generator, stages: range, *, least: int = 1) -> set[int]:
-    """Some of these stages, so many at least."""
-    return set(rng.permutation(stages)[: _between(rng, (least, len(stages)))].tolist())
+def _some(rng: np.random.Generator, stages: range) -> set[int]:
+    """One or more of these stages."""
+    return set(rng.permutation(stages)[: _between(rng, (1, len(stages)))].tolist())
