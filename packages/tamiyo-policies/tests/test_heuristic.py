@@ -50,6 +50,8 @@ EMPTY, GERMINATED, TRAINING = SeedStage.DORMANT, SeedStage.GERMINATED, SeedStage
 BLENDING, HOLDING, FOSSILIZED = SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED
 HEAVY, LIGHT, NORM = BlueprintAction.CONV_HEAVY, BlueprintAction.CONV_LIGHT, BlueprintAction.NORM
 SIZES = {HEAVY: 0.8, LIGHT: 0.4, BlueprintAction.DEPTHWISE: 0.12, NORM: 0.015}
+LIMITS = HeuristicSettings(ambition=0.5, cnn=tuple(BlueprintCandidate(*each) for each in SIZES.items()))
+"""Numbers that are easy to reckon with; the defaults are what was found to be best."""
 
 HELD: dict[str, Any] = {
     "stage": [[EMPTY, HOLDING, EMPTY]],
@@ -79,7 +81,7 @@ def decide(
     observation: Observation[Tensor], memory: HeuristicMemory | None = None, **limits: Any
 ) -> Decision:
     """What the heuristic does to the first environment."""
-    controller = HeuristicController(SLOTS, settings=HeuristicSettings(**limits))
+    controller = HeuristicController(SLOTS, settings=replace(LIMITS, **limits))
     return controller.explain(observation, memory or controller.initial_memory(1))[0]
 
 
@@ -375,7 +377,8 @@ def test_blueprints_fit_the_topology(observe: Observe, topology: Topology, expec
 
 def test_only_enabled_blueprints_are_germinated(observe: Observe) -> None:
     for blueprint, rule in ((NORM, Rule.GERMINATE), (BlueprintAction.CONV_SMALL, Rule.WAIT)):
-        controller = HeuristicController(SLOTS, rules=LegalityRules(enabled_blueprints=(blueprint,)))
+        rules = LegalityRules(enabled_blueprints=(blueprint,))
+        controller = HeuristicController(SLOTS, settings=LIMITS, rules=rules)
         decision = controller.explain(observe(**YOUNG), controller.initial_memory(1))[0]
         assert decision.rule is rule
     assert str(decision) == (
@@ -385,7 +388,7 @@ def test_only_enabled_blueprints_are_germinated(observe: Observe) -> None:
 
 def test_the_size_of_a_seed_that_was_seen_is_remembered(observe: Observe) -> None:
     """A heavy seed of 2 host sizes instead of 0.8: all of its kind are taken to be 2.5 times as large, in any slot."""
-    controller = HeuristicController(SLOTS)
+    controller = HeuristicController(SLOTS, settings=LIMITS)
     seed = {
         "stage": [[GERMINATED, EMPTY, EMPTY]],
         "blueprint": [[int(HEAVY), 0, 0]],
@@ -408,7 +411,7 @@ def test_the_size_of_a_seed_that_was_seen_is_remembered(observe: Observe) -> Non
 
 def test_what_was_pruned_in_a_slot_is_passed_over_there_and_the_slot_comes_last(observe: Observe) -> None:
     """The second environment prunes nothing."""
-    controller = HeuristicController(SLOTS)
+    controller = HeuristicController(SLOTS, settings=LIMITS)
     seeds = {"stage": [[EMPTY, HOLDING, EMPTY]] * 2, "contribution": [[nan, 0.0, nan], [nan, 9.0, nan]]}
     columns = HELD | seeds | {"blueprint": [[0, int(HEAVY), 0]] * 2}
     actions, memory = controller.act(observe(envs=2, **columns), controller.initial_memory(2))

@@ -49,8 +49,8 @@ class EvaluationOptions:
         ValueError: a field outside its range.
     """
 
-    members_per_lack: int = 4
-    hosts_per_member: int = 2
+    members_per_lack: int = 5
+    hosts_per_member: int = 1
     training_members_per_lack: int = 2
     training_hosts_per_member: int = 1
     full: bool = False
