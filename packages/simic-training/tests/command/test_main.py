@@ -248,7 +248,7 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         "--episodes INTEGER",
         "--ppo.ratio head|joint",
         "--env.prices NUMBER,NUMBER",
-        "[4,8]",
+        "[6,10]",
         "NAME,...",
     ):
         assert text in settings

@@ -208,10 +208,8 @@ class ScheduleController:
         return follow(self._orders, observation, memory, self._slot_config, self._rules), memory + 1
 
 
-def arms(
-    topology: Topology, slot_config: SlotConfig, rules: LegalityRules, *, starts: Sequence[int] = (0,)
-) -> tuple[Schedule, ...]:
-    """The schedules that are candidates: each of `ARM_BLUEPRINTS` in each slot alone, and in all of them.
+def arms(topology: Topology, slot_config: SlotConfig, rules: LegalityRules) -> tuple[Schedule, ...]:
+    """The schedules that are candidates, from epoch 0 on: each of `ARM_BLUEPRINTS` in each slot alone, and in all.
 
     >>> rules = LegalityRules(enabled_blueprints=(BlueprintAction.NORM,))
     >>> [arm.name for arm in arms(Topology.CNN, SlotConfig.default(), rules)]
@@ -221,16 +219,14 @@ def arms(
         topology: of the hosts.
         slot_config: their slots.
         rules: what is legal. Where they allow none of `ARM_BLUEPRINTS`, what they allow takes their place.
-        starts: first epochs; those that are equal count once.
     """
     legal = rules.blueprints(topology)
     usual = [blueprint for blueprint in ARM_BLUEPRINTS[topology] if blueprint in legal]
     enabled = [each for each in slot_config if rules.enabled_slots is None or each in rules.enabled_slots]
     places: list[tuple[str, ...] | None] = [(slot_id,) for slot_id in enabled]
     return tuple(
-        Schedule(blueprint=blueprint, start_epoch=start, slots=slots)
+        Schedule(blueprint=blueprint, slots=slots)
         for blueprint in usual or legal
-        for start in sorted(set(starts))
         for slots in ([*places, None] if len(enabled) > 1 else places)
     )
 
