@@ -30,7 +30,7 @@ def test_grow_your_own_gains_accuracy_with_parameters(tmp_path: Path) -> None:
     (plain, size), (grown, grown_size) = ((float(accuracy), int(count)) for accuracy, count in figures)
     assert grown > plain + 1
     assert grown_size > size == 386
-    assert "FOSSILIZE" in done.stdout
+    assert "fossilize r0c0: contributes" in done.stdout
     gain, added = re.findall(r"growth +\+([\d.]+) points for \+(\d+) parameters", done.stdout)[0]
     assert abs(float(gain) - (grown - plain)) < 0.2  # each is rounded
     assert int(added) == grown_size - size

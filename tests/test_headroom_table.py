@@ -8,6 +8,10 @@ import pytest
 
 from headroom_table import FIGURES, PACKAGE, README_PART, keep
 from simic_training.evaluation.headroom import headroom_to_markdown
+from simic_training.evaluation.schedules import arms
+from simic_training.growth.draws import slots_of, with_data_digest
+from simic_training.runs.presets import preset
+from simic_training.runs.settings import config_to_mapping
 
 
 def test_the_readme_shows_the_committed_figures() -> None:
@@ -25,3 +29,15 @@ def test_figures_are_kept_with_what_the_readme_shows(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FIGURES).read_text(encoding="utf-8")) == figures
     with pytest.raises(ValueError, match="not a headroom of format"):
         keep("{}", tmp_path)
+
+
+def test_the_committed_figures_are_of_the_family_as_it_is() -> None:
+    """Other hosts or other schedules: `tamiyo headroom` has to be run again."""
+    told = json.loads((PACKAGE / FIGURES).read_text(encoding="utf-8"))["settings"]
+    now = with_data_digest(preset("quick").env)
+    found, expected = told["config"]["env"], config_to_mapping(preset("quick"))["env"]
+    assert found["family"] == expected["family"]
+    assert found["host"] == expected["host"]
+    assert found["data_digest"] == now.data_digest
+    names = [arm.name for arm in arms(now.host.topology, slots_of(now.host), now.rules)]
+    assert [row["schedule"] for row in told["schedules"]] == names

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from typing import NamedTuple
 
 import pytest
@@ -49,6 +50,16 @@ def test_transformers_learn(task: DigitsTask) -> None:
     assert seen[0].signals.val_accuracy.max() < 25
     assert seen[-1].signals.val_accuracy.min() > 75
     assert (seen[-1].signals.val_loss < seen[0].signals.val_loss - 1).all()
+
+
+@pytest.mark.parametrize("topology", list(Topology))
+def test_a_copy_goes_on_as_the_population_does(task: DigitsTask, topology: Topology) -> None:
+    config = VIT if topology is Topology.TRANSFORMER else HostConfig(max_epochs=EPOCHS)
+    population = HostPopulation(task, config)
+    play(population, [1, 2], epochs=2)
+    copy = deepcopy(population)
+    wait = same_for_all(waiting(), 2)
+    assert_equal(copy.step(wait).observation, population.step(wait).observation)
 
 
 def test_growth_takes_effect_in_transformers(task: DigitsTask) -> None:

@@ -28,7 +28,7 @@ def attention(q: Heads, k: Heads, v: Heads, *, window: int | None) -> Heads:
     """softmax(q k^T / sqrt(depth)) v, where token i sees token j if |i - j| <= window // 2.
 
     One function with three kernels that agree: FlexAttention for windows on CUDA, which skips blocks outside the window
-    (J. Dong et al., https://arxiv.org/abs/2412.05496; it has no backward on a CPU and no vmap anywhere);
+    (J. Dong et al., https://arxiv.org/abs/2412.05496; it has no backward on a CPU);
     scaled_dot_product_attention elsewhere, also where a network is compiled or exported; and the formula itself for
     stacked hosts, whose two axes of a batch that one has no fast kernel for.
 

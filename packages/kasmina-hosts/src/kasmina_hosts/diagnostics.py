@@ -65,7 +65,7 @@ class ActivationShape(NamedTuple):
             holds all of the variance, 1 if all hold as much. (sum of l)^2 / sum of l^2 of the eigenvalues l, which is
             tr(S)^2 / tr(S S) and needs no eigenvalues.
         within_map: share of the variance that lies within maps, between the positions of one sample's channel; the
-            rest lies between samples. 0 for maps of one position.
+            rest lies between samples. 0 for maps of one position, to rounding.
     """
 
     rank: Float[Tensor, "*batch"]

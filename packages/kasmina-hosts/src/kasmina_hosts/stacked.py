@@ -59,7 +59,11 @@ class StackedModule:
     def _run(self, x: Tensor) -> Tensor:
         for owner, attribute, name in self._own:
             setattr(owner, attribute, self._bound[name][:, None])
-        result: Tensor = self._template(x)
+        try:
+            result: Tensor = self._template(x)
+        finally:
+            for owner, attribute, _ in self._own:
+                setattr(owner, attribute, None)  # a view that stayed could not be copied
         return result
 
     def _bind(self, parameters: Parameters) -> None:

@@ -11,6 +11,7 @@ from processes import wait_until
 
 from simic_training.command.main import main
 from simic_training.evaluation.look_then_leap import table_from_bytes
+from simic_training.evaluation.parts import PartsFolder
 from simic_training.evaluation.tables import table_from_json
 
 ALONE = ("--workers", "1")
@@ -76,6 +77,27 @@ def test_after_kill_9_it_goes_on_to_the_same_tables(
     for name in ("headroom.json", "arms.safetensors"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
     assert [path.name for path in kept_parts(killed)] == [path.name for path in kept_parts(whole)]
+
+
+def test_a_second_command_in_the_same_folder_is_refused_while_the_first_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("headroom")
+    process = start("headroom", *FAMILY, *ALONE)
+    try:
+        wait_until("a part is there", partial(enough_parts, folder, 1), process)
+        process.send_signal(signal.SIGSTOP)
+        before = {path.name for path in (folder / "parts").iterdir()}
+        assert main(["headroom", *FAMILY, *ALONE, "--seed", "1"]) == 2
+        assert capsys.readouterr().err == (
+            f"tamiyo: another process ({process.pid}) is at work in headroom/parts (log: headroom/log.txt)\n"
+        )
+        assert {path.name for path in (folder / "parts").iterdir()} == before
+    finally:
+        end(process, signal.SIGKILL)
+    with PartsFolder(folder / "parts").locked():
+        pass
 
 
 def test_one_unit_alone(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -19,7 +20,7 @@ from leyline_types import BlueprintAction
 from simic_training.command import checks
 from simic_training.command import evaluate as evaluate_module
 from simic_training.command.main import main
-from simic_training.evaluation.parts import Progress
+from simic_training.evaluation.parts import PartsFolder, Progress
 from simic_training.evaluation.run import evaluate_run
 from simic_training.evaluation.tables import table_from_json
 from simic_training.runs.folder import RunFolder
@@ -122,7 +123,23 @@ def test_a_signal_ends_an_evaluation_and_leaves_the_old_one(
         signal.signal(signal.SIGINT, former)
     assert capsys.readouterr().err == f"tamiyo: ended by {signum.name}\n"
     assert (run / "evaluation.json").read_text() == "{}"
-    assert len(list((run / "evaluation").iterdir())) == 2  # what was finished stays
+    assert len(kept_parts(run)) == 2  # what was finished stays
+
+
+@pytest.mark.parametrize("only", [(), ("--only", "family, member 2, controllers")], ids=["all", "only"])
+def test_a_second_evaluation_of_a_run_is_refused(
+    run: Path, only: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = run / "evaluation"
+    words = ["evaluate", str(run), *HOSTS, "--workers", "1", *only]
+    with PartsFolder(parts).locked():
+        (parts / "x.part").write_bytes(b"of the first")
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"tamiyo: another process ({os.getpid()}) is at work in {parts}")
+        assert (parts / "x.part").exists()
+    assert not kept_parts(run)[1:]
+    assert not (run / "evaluation.json").exists()
 
 
 def test_an_evaluation_that_cannot_be_written(

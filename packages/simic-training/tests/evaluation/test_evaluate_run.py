@@ -61,7 +61,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-OPTIONS = EvaluationOptions(full=True)
+OPTIONS = EvaluationOptions(members_per_lack=4, hosts_per_member=2, full=True)
 SCHEDULES = [
     f"{blueprint} {place} @0"
     for blueprint in ("norm", "conv_light")
@@ -211,6 +211,11 @@ def test_returns_are_paid_at_each_hosts_own_price(evaluation: Evaluation) -> Non
         assert paid + gained == pytest.approx(row.price * (row.size - 1), abs=1e-3)
 
 
+def test_the_data_are_noted_though_the_settings_did_not_tell_of_them(evaluation: Evaluation) -> None:
+    assert CONFIG.env.data_digest is None
+    assert evaluation.settings["config"]["env"]["data_digest"].startswith("1797 samples of 1x8x8")
+
+
 def test_how_long_the_policy_was_trained_is_noted(evaluation: Evaluation) -> None:
     assert evaluation.settings["trained_episodes"] == 64  # 60, rounded up to whole batches of 32
 
@@ -291,7 +296,7 @@ def test_the_same_evaluation_on_two_workers_and_from_what_is_there(
     """A third of the parts is there, one of them damaged."""
     some = PartsFolder(tmp_path / "parts")
     some.path.mkdir()
-    kept = sorted(folder.path.iterdir())[::3]
+    kept = sorted(folder.path.glob("*.part"))[::3]
     for path in kept:
         shutil.copy(path, some.path)
     (some.path / kept[0].name).write_bytes(b"")
@@ -303,7 +308,9 @@ def test_the_same_evaluation_on_two_workers_and_from_what_is_there(
     assert found == evaluation
     assert heard[-1].kept == len(kept) - 1
     assert {path.name for path in some.path.iterdir()} == {path.name for path in folder.path.iterdir()}
-    assert all((some.path / path.name).read_bytes() == path.read_bytes() for path in folder.path.iterdir())
+    assert all(
+        (some.path / path.name).read_bytes() == path.read_bytes() for path in folder.path.glob("*.part")
+    )
 
 
 def test_members_are_sampled_apart(checkpoint: Path) -> None:
@@ -336,7 +343,7 @@ def test_trouble_comes_before_any_playing(checkpoint: Path, tmp_path: Path) -> N
     heard: list[Progress] = []
     for options, problem in (
         (EvaluationOptions(hosts_per_member=1), ValueError),
-        (EvaluationOptions(data=(tmp_path / "none.npz",)), FileNotFoundError),
+        (replace(OPTIONS, data=(tmp_path / "none.npz",)), FileNotFoundError),
     ):
         with pytest.raises(problem):
             evaluate_run(CONFIG, checkpoint, options, on_progress=heard.append)

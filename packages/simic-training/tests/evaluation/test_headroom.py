@@ -320,6 +320,7 @@ def test_all_is_measured(headroom: Headroom) -> None:
     assert table.gain.shape == table.added.shape == (4, 4)
     assert (table.added > 0).all()
     assert rivals.rows[NONE][-1] == 1
+    assert headroom.settings["config"]["env"]["data_digest"].startswith("1797 samples of 1x8x8")
 
 
 @pytest.mark.slow
@@ -343,7 +344,7 @@ def test_the_same_on_two_workers_and_from_what_is_there(
     heard: list[Progress] = []
     some = PartsFolder(tmp_path / "parts")
     some.path.mkdir()
-    kept = sorted(folder.path.iterdir())
+    kept = sorted(folder.path.glob("*.part"))
     for path in kept[::3]:
         (some.path / path.name).write_bytes(path.read_bytes())
     with closing(LocalEngine(2)) as engine:
@@ -351,7 +352,7 @@ def test_the_same_on_two_workers_and_from_what_is_there(
     assert found == headroom
     assert heard[-1].kept == len(kept[::3])
     assert heard[-1].finished == heard[-1].total == len(kept)
-    assert [path.name for path in sorted(some.path.iterdir())] == [path.name for path in kept]
+    assert [path.name for path in sorted(some.path.glob("*.part"))] == [path.name for path in kept]
 
 
 @pytest.mark.slow

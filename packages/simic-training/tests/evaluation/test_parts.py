@@ -2,19 +2,23 @@
 
 import logging
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import wait_until
 
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
 from simic_training.engines.unit import Unit
 from simic_training.evaluation import parts
 from simic_training.evaluation.parts import Part, PartsFolder, PartsRunner, Progress, name_of
+from simic_training.evaluation.units import Batch, play_lots
+from simic_training.runs.folder import RunFolderError
 
 A, B = "a" * 64, "b" * 64
 
@@ -237,3 +241,62 @@ def test_parts_of_other_work_go_in_the_end(folder: PartsFolder) -> None:
 def test_units_must_have_names_of_their_own(folder: PartsFolder) -> None:
     with pytest.raises(ValueError, match="units must have names of their own"):
         runner(folder).do_units(double, b"", [*some(1), Part(Unit("unit 1", (2,)), 1.0)])
+
+
+def doubled(*numbers: int) -> Generator[Batch, list[bytes], list[bytes]]:
+    return (yield Batch(double, b"", some(*numbers)))
+
+
+def test_who_comes_second_leaves_what_the_first_has(folder: PartsFolder, calls: list[int]) -> None:
+    with folder.locked():
+        folder.keep(A, b"mine")
+        (folder.path / f"{B}.123.draft").write_bytes(b"being written")
+        before = {path: path.read_bytes() for path in folder.path.iterdir()}
+        with pytest.raises(RunFolderError, match=rf"another process \({os.getpid()}\) is at work in .*parts"):
+            play_lots(doubled(1, 2), (), folder=PartsFolder(folder.path))
+        assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
+    assert calls == []
+    assert play_lots(doubled(1, 2), (), folder=folder) == [b"\x02", b"\x04"]
+    assert len(list(folder.path.glob("*.part"))) == 2
+    assert not list(folder.path.glob("*.draft"))
+
+
+def test_nobody_else_comes_in_between_two_batches(folder: PartsFolder) -> None:
+    def batches() -> Generator[Batch, list[bytes], list[bytes]]:
+        first = yield Batch(double, b"", some(1))
+        with pytest.raises(RunFolderError, match="is at work in"), folder.locked():
+            pytest.fail("two at once")
+        return first + (yield Batch(triple, b"", some(1)))
+
+    assert play_lots(batches(), (), folder=folder) == [b"\x02", b"\x03"]
+    with folder.locked():
+        pass
+
+
+def test_a_failure_lets_others_in(folder: PartsFolder) -> None:
+    def failing() -> Generator[Batch, list[bytes], list[bytes]]:
+        return (yield Batch(fail_on_two, b"", some(2, 3)))
+
+    with pytest.raises(UnitFailedError):
+        play_lots(failing(), (), folder=folder)
+    assert play_lots(doubled(1), (), folder=folder) == [b"\x02"]
+
+
+def test_parts_of_a_process_that_was_killed_are_there_for_the_next(
+    folder: PartsFolder, calls: list[int]
+) -> None:
+    child = os.fork()
+    if child == 0:
+        with folder.locked():
+            runner(folder).do_units(double, b"", some(1))
+            signal.pause()
+        os._exit(0)
+    try:
+        wait_until("the other process has a part", lambda: bool(list(folder.path.glob("*.part"))))
+        with pytest.raises(RunFolderError, match=rf"\({child}\) is at work"):
+            play_lots(doubled(1, 2), (), folder=folder)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert play_lots(doubled(1, 2), (), folder=folder) == [b"\x02", b"\x04"]
+    assert calls == [2]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from kasmina_hosts import LACKS, HostConfig, HostFamily, Lack, Task
+from kasmina_hosts import LACKS, FamilyMember, HostConfig, HostFamily, Lack, Task
 from leyline_types import Topology
 from simic_training.growth.config import GrowthConfig
 from simic_training.growth.draws import (
@@ -19,9 +19,7 @@ from simic_training.growth.draws import (
     draw_member,
     draw_prices,
     family_member,
-    held_out_members,
     lacks_of,
-    training_members,
 )
 
 CNN, TRANSFORMER = LACKS[Topology.CNN], LACKS[Topology.TRANSFORMER]
@@ -124,25 +122,29 @@ def test_no_price_leaves_its_bounds(bounds: tuple[float, float]) -> None:
     assert bounds[0] <= min(prices) <= max(prices) <= bounds[1]
 
 
+def members_of(config: GrowthConfig, count: int, seed: int, *, held_out: bool = True) -> list[FamilyMember]:
+    return [family_member(config, number, seed, held_out=held_out) for number in range(count)]
+
+
 def test_members_to_judge_on_are_of_each_kind_in_turn() -> None:
     config = GrowthConfig()
-    members = list(held_out_members(config, 12, 0))
+    members = members_of(config, 12, 0)
     assert [member.lack for member in members] == [*CNN, *CNN, *CNN[:2]]
     assert len({member.config.max_epochs for member in members}) > 3
     least, greatest = config.family.max_epochs
     assert all(least <= member.config.max_epochs <= greatest for member in members)
-    fewer = list(held_out_members(config, 7, 0))
+    fewer = members_of(config, 7, 0)
     assert [member.config for member in fewer] == [member.config for member in members[:7]]
     assert all(same_data(one.task, other.task) for one, other in zip(fewer, members[:7], strict=True))
-    others = list(held_out_members(config, 12, 1))
+    others = members_of(config, 12, 1)
     assert not any(same_data(one.task, other.task) for one, other in zip(members, others, strict=True))
 
 
 def test_members_to_choose_on_are_never_those_to_judge_on() -> None:
     config = GrowthConfig()
-    members = list(training_members(config, 7, 0))
+    members = members_of(config, 7, 0, held_out=False)
     assert [member.lack for member in members] == [*CNN, *CNN[:2]]
-    judged = list(held_out_members(config, 7, 0))
+    judged = members_of(config, 7, 0)
     assert not any(same_data(one.task, other.task) for one in members for other in judged)
     again = family_member(config, 5, 0, held_out=False)
     assert again.config == members[5].config
@@ -191,7 +193,7 @@ def test_own_data_is_drawn_from_in_the_same_way(tmp_path: Path) -> None:
     assert {group.task.num_classes for group in groups} == {2, 3, 4}
     assert len({len(group.task.train.labels) for group in groups}) > 10
     assert all(group.task.train.images.shape[1:] == (1, 6, 6) for group in groups)
-    assert {member.lack for member in held_out_members(config, 5, 0)} == set(CNN)
+    assert {member.lack for member in members_of(config, 5, 0)} == set(CNN)
     with pytest.raises(FileNotFoundError, match=r"absent\.npz"):
         draw_groups(replace(config, data=str(tmp_path / "absent.npz")), 2, 0)
 

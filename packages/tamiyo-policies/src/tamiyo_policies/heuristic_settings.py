@@ -74,11 +74,11 @@ class HeuristicSettings:
         BlueprintCandidate(BlueprintAction.NORM, 0.02),
     )
     transformer: tuple[BlueprintCandidate, ...] = (
-        BlueprintCandidate(BlueprintAction.MLP, 0.3),
-        BlueprintCandidate(BlueprintAction.ATTENTION, 0.16),
-        BlueprintCandidate(BlueprintAction.MLP_SMALL, 0.15),
-        BlueprintCandidate(BlueprintAction.LORA, 0.1),
-        BlueprintCandidate(BlueprintAction.NORM, 0.015),
+        BlueprintCandidate(BlueprintAction.MLP, 0.33),
+        BlueprintCandidate(BlueprintAction.ATTENTION, 0.17),
+        BlueprintCandidate(BlueprintAction.MLP_SMALL, 0.17),
+        BlueprintCandidate(BlueprintAction.LORA, 0.04),
+        BlueprintCandidate(BlueprintAction.NORM, 0.005),
     )
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from simic_training.command.shown import show_table
 from simic_training.command.units_shown import UnitsShown
 from simic_training.evaluation.parts import PartsFolder
 from simic_training.evaluation.run import evaluate_run, evaluation_to_json, weights_in
-from simic_training.evaluation.stages import EvaluationOptions
+from simic_training.evaluation.stages import FULL_TRAINING_MEMBERS, EvaluationOptions
 from simic_training.evaluation.units import evaluation_batches, plan_of
 from simic_training.growth.draws import check_data
 from simic_training.runs.config import TrainConfig
@@ -90,6 +90,11 @@ def evaluation_options(options: argparse.Namespace, config: TrainConfig) -> Eval
         chosen = EvaluationOptions(
             members_per_lack=options.members_per_lack,
             hosts_per_member=options.hosts_per_member,
+            training_members_per_lack=getattr(
+                options,
+                "training_members_per_lack",
+                FULL_TRAINING_MEMBERS if options.full else EvaluationOptions().training_members_per_lack,
+            ),
             full=options.full,
             seed=options.seed,
             data=tuple(options.data),

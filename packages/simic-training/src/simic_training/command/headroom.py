@@ -24,7 +24,6 @@ from simic_training.evaluation.headroom import headroom_to_json, measure_headroo
 from simic_training.evaluation.headroom_units import QUICK, USUAL, headroom_batches, headroom_plan
 from simic_training.evaluation.parts import PartsFolder
 from simic_training.evaluation.stages import EvaluationOptions
-from simic_training.growth.draws import with_data_digest
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.folder import HEADROOM, RunFolder, RunFolderError, cannot_write
 from simic_training.runs.interrupts import InterruptGuard
@@ -54,7 +53,6 @@ def headroom_command(
     check_engine(options)
     config = config_of(options)
     try:
-        config = replace(config, env=with_data_digest(config.env))  # parts are known by it
         chosen = headroom_options(options, config)
         plan = headroom_plan(config.env, chosen)
     except (ValueError, OSError) as error:

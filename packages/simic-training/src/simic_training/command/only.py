@@ -12,6 +12,7 @@ from simic_training.command.saying import in_words, say
 from simic_training.command.shown import show_rows
 from simic_training.engines.faults import UnitFailedError
 from simic_training.engines.here import HereEngine
+from simic_training.engines.unit import Unit
 from simic_training.evaluation.parts import PartsFolder, PartsRunner
 from simic_training.evaluation.units import Batch, Lot, found_of
 
@@ -61,6 +62,7 @@ def play_only(
 
     Raises:
         UsageError: there is no such unit.
+        RunFolderError: batches have to be done first, and another process is at work in the folder.
         Exception: whatever playing raises.
     """
     lot = next((lot for lot in lots if lot.name == name), None)
@@ -71,8 +73,10 @@ def play_only(
         )
     runner = PartsRunner(HereEngine(), folder, total=len(lots), total_cost=sum(each.cost for each in lots))
     batch = next(batches)
-    while not (units := [part.unit for part in batch.parts if part.unit.name == name]):
-        batch = batches.send(runner.do_units(*batch))
+    if not (units := _named(name, batch)):
+        with folder.locked():
+            while not (units := _named(name, batch)):
+                batch = batches.send(runner.do_units(*batch))
     (unit,) = units
     outcomes = found_of(lot, batch.work(batch.shared, *unit.arguments)).outcomes
     rows = [
@@ -84,3 +88,7 @@ def play_only(
     headings = ("means", "test accuracy %", "val accuracy %", "parameters", "size", "return")
     show_rows(console, f"{name}: {in_words(group)}, host seeds {seeds}", headings, rows)
     say(console, f"Its result was not kept; {shlex.join(('tamiyo', *words))} does the same again")
+
+
+def _named(name: str, batch: Batch) -> list[Unit]:
+    return [part.unit for part in batch.parts if part.unit.name == name]

@@ -13,6 +13,7 @@ from simic_training.command.only import add_only
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
 from simic_training.evaluation.headroom_units import QUICK, USUAL
+from simic_training.evaluation.stages import FULL_TRAINING_MEMBERS, EvaluationOptions
 from simic_training.runs.folder import HEADROOM, REPORT
 
 _Commands = Any
@@ -156,19 +157,25 @@ def _add_headroom(commands: _Commands) -> None:
 
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    usual = EvaluationOptions()
+    for name, what in (
+        ("members_per_lack", "members of the family that were held out, for each thing that hosts may lack"),
+        ("hosts_per_member", "hosts of each member"),
+    ):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=positive_number,
+            default=getattr(usual, name),
+            metavar="N",
+            help=f"{what} (default: %(default)s)",
+        )
     parser.add_argument(
-        "--members-per-lack",
+        "--training-members-per-lack",
         type=positive_number,
-        default=4,
+        default=argparse.SUPPRESS,
         metavar="N",
-        help="members of the family that were held out, for each thing that hosts may lack (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--hosts-per-member",
-        type=positive_number,
-        default=2,
-        metavar="N",
-        help="hosts of each member (default: %(default)s)",
+        help="members to choose schedules on, for each thing that hosts may lack (default: "
+        f"{usual.training_members_per_lack}; {FULL_TRAINING_MEMBERS} with --full)",
     )
 
 

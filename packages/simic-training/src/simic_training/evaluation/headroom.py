@@ -5,7 +5,7 @@ hosts; and the model of `look, then leap`. All are then scored on held-out hosts
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Final, NamedTuple
 
@@ -98,10 +98,11 @@ def measure_headroom(
         engine, folder, on_progress: see `play_lots`. In the end the folder holds the parts of this work alone.
 
     Raises:
-        ValueError: see `headroom_plan`.
-        UnitFailedError, OSError: see `play_lots`.
+        ValueError, FileNotFoundError: see `headroom_plan`.
+        RunFolderError, UnitFailedError, OSError: see `play_lots`.
     """
     plan = headroom_plan(config.env, options)
+    config = replace(config, env=plan.held_out.draw.env)  # with the digest of the data
     measured = play_lots(
         headroom_batches(config.env, plan), plan.lots, engine=engine, folder=folder, on_progress=on_progress
     )

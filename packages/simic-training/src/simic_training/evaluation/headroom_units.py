@@ -136,7 +136,7 @@ def headroom_plan(env: GrowthConfig, options: EvaluationOptions) -> HeadroomPlan
         options: see `measure_headroom`.
 
     Raises:
-        ValueError: episodes too short to look; fewer than 16 held-out hosts, see `held_out_stage`.
+        ValueError: episodes too short to look; fewer than 16 held-out hosts, or other data, see `held_out_stage`.
         FileNotFoundError: the data are not there.
     """
     if env.family.max_epochs[0] <= LOOK_EPOCHS:

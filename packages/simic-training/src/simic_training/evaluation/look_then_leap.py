@@ -5,7 +5,8 @@ regress what each arm brings on what the host shows. It is the simplest rule tha
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, final
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +20,9 @@ from simic_training.growth.world import GrowthWorld
 from simic_training.runs.tensor_bytes import tensors_from_bytes, tensors_to_bytes
 from tamiyo_features import check_observation, extract_features
 from tamiyo_policies import HeuristicController, HeuristicMemory, HeuristicSettings, WaitController
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestRegressor
 
 LOOK_EPOCHS: Final = 4
 """Epochs without growth after which what a host lacks shows."""
@@ -95,9 +99,7 @@ def fit_arms(table: ArmTable) -> Predict:
     Args:
         table: at least one host.
     """
-    from sklearn.ensemble import RandomForestRegressor  # takes seconds to import
-
-    forest = RandomForestRegressor(
+    forest = _forest_class()(
         n_estimators=TREES, min_samples_leaf=MIN_LEAF, max_features=FEATURE_SHARE, random_state=0, n_jobs=1
     )
     forest.fit(table.features.numpy(), torch.cat([table.gain / POINTS_PER_REWARD, table.added], 1).numpy())
@@ -107,6 +109,14 @@ def fit_arms(table: ArmTable) -> Predict:
         return ArmEffects(worth * POINTS_PER_REWARD, added)
 
     return predict
+
+
+@cache
+def _forest_class() -> "type[RandomForestRegressor]":
+    from sklearn import ensemble  # takes seconds to import
+
+    forest: type[RandomForestRegressor] = ensemble.RandomForestRegressor
+    return forest
 
 
 def table_to_bytes(table: ArmTable, arms: Sequence[str], hosts: Sequence[Sequence[str | int]]) -> bytes:

@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple, final
 from leyline_types import FileRefusedError, read_file
 from simic_training.engines.unit import Done, Engine, Unit, Work
 from simic_training.engines.versions import PACKAGES, versions
+from simic_training.runs.lock import locked_folder
 from simic_training.runs.tensor_bytes import DamagedBytesError, seal, unseal
 
 _SUFFIX: Final = ".part"
@@ -60,7 +62,7 @@ class PartsFolder:
     """Contents by names that say all that they depend on (`name_of`).
 
     A file is written whole or not at all, and proves by a SHA-256 that it is what was written, under this name. The
-    folder is made with the first of them, and so are those above it.
+    folder is made with the first of them or by `locked`, and so are those above it.
 
     Args:
         path: of the folder.
@@ -68,6 +70,18 @@ class PartsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working in the folder while the block runs: `keep_only` would damage their work.
+
+        Raises:
+            RunFolderError: another process is at work in it.
+            OSError: the folder cannot be made or written to.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with locked_folder(self.path, "at work"):
+            yield
 
     def read(self, name: str) -> bytes | None:
         """The content that is kept under a name. None where there is none; a damaged one is told of by a warning."""
@@ -102,7 +116,7 @@ class PartsFolder:
             draft.unlink(missing_ok=True)
 
     def keep_only(self, names: set[str]) -> None:
-        """Take away the parts of other work, and drafts of a process that was killed.
+        """Take away the parts of other work, and drafts of a process that was killed. For who has it `locked`.
 
         Raises:
             OSError: one cannot be removed.
@@ -195,16 +209,9 @@ class PartsRunner:
             self._count(costs[unit], kept=True)
         missing = [part for part in parts if part.unit.name not in contents]
         missing.sort(key=lambda part: -part.cost)  # no worker is left alone with a long one in the end
-
-        def take(done: Done, content: bytes) -> None:
-            if self._folder is not None:
-                self._folder.keep(names[done.unit], content)
-            contents[done.unit] = content
-            self._count(costs[done.unit], kept=False)
-            self._tell(done)
-
         if missing:
             self._tell(None)
+            take = partial(self._take, contents, names, costs)
             self._engine.start(work, shared, [part.unit for part in missing]).results(take)
         return [contents[part.unit.name] for part in parts]
 
@@ -216,6 +223,21 @@ class PartsRunner:
         """
         if self._folder is not None:
             self._folder.keep_only(self._used)
+
+    def _take(
+        self,
+        contents: dict[str, bytes],
+        names: Mapping[str, str],
+        costs: Mapping[str, float],
+        done: Done,
+        content: bytes,
+    ) -> None:
+        """Keep what a unit gave, among the contents of its lot too."""
+        if self._folder is not None:
+            self._folder.keep(names[done.unit], content)
+        contents[done.unit] = content
+        self._count(costs[done.unit], kept=False)
+        self._tell(done)
 
     def _count(self, cost: float, *, kept: bool) -> None:
         self._finished += 1

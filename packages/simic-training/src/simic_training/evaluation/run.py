@@ -1,7 +1,7 @@
 """A trained policy against everything else, on hosts that nobody trained on: the order of things, and their result."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -166,13 +166,15 @@ def evaluate_run(
 
     Raises:
         ValueError: too few hosts, see `held_out_stage`; a file of `options.data` cannot be used as data.
+        OtherDataError: the data are other than `config.env.data_digest` says, where it says so.
         FileNotFoundError: there is no such file.
         CheckpointError: the checkpoint cannot be used.
-        UnitFailedError, OSError: see `play_lots`.
+        RunFolderError, UnitFailedError, OSError: see `play_lots`.
     """
     weights = weights_in(checkpoint)
     episodes = config.updates * config.batch if trained_episodes is None else trained_episodes
     plan = plan_of(config.env, options)
+    config = replace(config, env=plan.held_out.draw.env)  # with the digest of the data
     found = play_lots(
         evaluation_batches(weights, plan), plan.lots, engine=engine, folder=folder, on_progress=on_progress
     )

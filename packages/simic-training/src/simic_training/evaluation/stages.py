@@ -27,6 +27,9 @@ MIN_HOSTS: Final = 16
 LENGTHS: Final = (0.6, 1.6)
 """Lengths that are not trained on: of the shortest and of the longest episode of training."""
 
+FULL_TRAINING_MEMBERS: Final = 8
+"""Of each lack, on which a full evaluation chooses schedules: of few hosts the best of many is luck."""
+
 MOST: Final = 10_000
 """Members of each lack, and hosts of each member: far more than any interval needs."""
 
@@ -49,8 +52,8 @@ class EvaluationOptions:
         ValueError: a field outside its range.
     """
 
-    members_per_lack: int = 5
-    hosts_per_member: int = 1
+    members_per_lack: int = 4
+    hosts_per_member: int = 2
     training_members_per_lack: int = 2
     training_hosts_per_member: int = 1
     full: bool = False
@@ -122,9 +125,14 @@ def training_stage(env: GrowthConfig, options: EvaluationOptions) -> Stage:
     """Hosts to choose schedules on: as many members of each lack, whatever luck would have drawn.
 
     Args:
-        env: hosts and prices as in training.
+        env: hosts and prices as in training. Hosts are drawn with the digest of the data that are there now, so that
+            what was played on other data is not taken for what these give.
         options: how many hosts; its seed gives other ones.
+
+    Raises:
+        FileNotFoundError, DataError, OtherDataError: see `growth.draws.with_data_digest`.
     """
+    env = with_data_digest(env)
     draw = HostDraw(env, held_out=False, per_member=options.training_hosts_per_member, seed=options.seed)
     return Stage(TRAINING, "", draw, len(lacks_of(env)) * options.training_members_per_lack)
 
@@ -137,6 +145,7 @@ def held_out_stage(env: GrowthConfig, options: EvaluationOptions) -> Stage:
 
     Raises:
         ValueError: fewer than 16 hosts in all.
+        FileNotFoundError, DataError, OtherDataError: see `training_stage`.
     """
     lacks, each = len(lacks_of(env)), options.hosts_per_member
     members = lacks * options.members_per_lack
@@ -146,7 +155,7 @@ def held_out_stage(env: GrowthConfig, options: EvaluationOptions) -> Stage:
             f"{members * each} hosts, but at least {MIN_HOSTS} are needed to tell controllers apart; set "
             f"`members_per_lack` to {-(-MIN_HOSTS // (lacks * each))} or more"
         )
-    draw = HostDraw(env, held_out=True, per_member=each, seed=options.seed)
+    draw = HostDraw(with_data_digest(env), held_out=True, per_member=each, seed=options.seed)
     return Stage(FAMILY, "", draw, members)
 
 
@@ -167,7 +176,7 @@ def unseen_stages(env: GrowthConfig, options: EvaluationOptions) -> Iterator[Sta
         note = f"Training has {least} to {greatest} epochs."
         yield held_out_stage(moved, options)._replace(title=f"Unseen length: {epochs} epochs", note=note)
     for path in options.data:
-        moved = with_data_digest(replace(env, data=str(path), data_digest=None))
+        moved = replace(env, data=str(path), data_digest=None)
         yield held_out_stage(moved, options)._replace(title=f"Unseen data: {path.stem}")
 
 

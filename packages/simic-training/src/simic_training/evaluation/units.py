@@ -1,6 +1,7 @@
 """What an evaluation plays, in units of work for any engine: who grows which hosts, and in which order."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -156,7 +157,7 @@ def plan_of(env: GrowthConfig, options: EvaluationOptions) -> Plan:
         options: how much.
 
     Raises:
-        ValueError, FileNotFoundError: see `held_out_stage` and `unseen_stages`.
+        ValueError, FileNotFoundError: see `training_stage`, `held_out_stage` and `unseen_stages`.
     """
     schedules = arms(env.host.topology, slots_of(env.host), env.rules)
     names = tuple(schedule.name for schedule in schedules)
@@ -172,7 +173,9 @@ def plan_of(env: GrowthConfig, options: EvaluationOptions) -> Plan:
             *(lots_of(held_out, "schedules", names) if options.full else ()),
         ),
         tuple(lot for stage in (held_out, *unseen) for lot in lots_of(stage, "controllers", CONTROLLERS)),
-        tuple(lots_of(held_out, "static networks", STATIC)) if options.full else (),
+        tuple(Lot(held_out, member, "static networks", STATIC) for member in range(held_out.members))
+        if options.full
+        else (),
     )
 
 
@@ -351,6 +354,7 @@ def play_lots(
         on_progress: see `OnProgress`.
 
     Raises:
+        RunFolderError: another process is at work in the folder.
         UnitFailedError: something could not be played; what was played before is kept.
         OSError: a part cannot be written.
     """
@@ -361,8 +365,9 @@ def play_lots(
         total_cost=sum(lot.cost for lot in lots),
         on_progress=on_progress,
     )
-    result = run_batches(batches, runner)
-    runner.tidy()
+    with nullcontext() if folder is None else folder.locked():
+        result = run_batches(batches, runner)
+        runner.tidy()
     return result
 
 

@@ -1,6 +1,5 @@
 """Which hosts there are: pure functions of settings and a seed. Hosts to train on and to judge on never meet."""
 
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from enum import Enum
 from functools import lru_cache
@@ -131,24 +130,6 @@ def draw_member(config: GrowthConfig, seed: int, *, lack: Lack | None = None) ->
 def lacks_of(config: GrowthConfig) -> tuple[Lack, ...]:
     """What the hosts of these settings may lack: the kinds that the family draws and the topology knows."""
     return tuple(lack for lack in LACKS[config.host.topology] if lack in config.family.lacks)
-
-
-def held_out_members(config: GrowthConfig, count: int, seed: int) -> Iterator[FamilyMember]:
-    """Members to judge on: `family_member` of each number up to `count`.
-
-    Raises:
-        FileNotFoundError, DataError, OtherDataError: see `draw_groups`.
-    """
-    return (family_member(config, number, seed, held_out=True) for number in range(count))
-
-
-def training_members(config: GrowthConfig, count: int, seed: int) -> Iterator[FamilyMember]:
-    """Members to choose on what is then judged on others: as `held_out_members`, and never one of them.
-
-    Raises:
-        FileNotFoundError, DataError, OtherDataError: see `draw_groups`.
-    """
-    return (family_member(config, number, seed, held_out=False) for number in range(count))
 
 
 def family_member(config: GrowthConfig, number: int, seed: int, *, held_out: bool) -> FamilyMember:
