@@ -46,8 +46,7 @@ def evaluate(networks: HostNetworks, life: Lifecycle, data: Split, *, interactio
     logits = []
     for images in data.images.split(_CHUNK):
         taps.append([])
-        same_for_all = images.to(networks.dtype).expand(num_hosts, *images.shape)
-        logits.append(networks.forward(same_for_all, groups, taps=taps[-1]))
+        logits.append(networks.forward(_seen_by_all(images, networks, num_hosts), groups, taps=taps[-1]))
     score = _score(torch.cat(logits, dim=1), data)
 
     def accuracy_without(first: int, second: int | None) -> Float[Tensor, " host"]:
@@ -67,7 +66,7 @@ def diagnose(networks: HostNetworks, life: Lifecycle, data: Split) -> Diagnostic
     images, labels = (part[:DIAGNOSED_SAMPLES] for part in data)
     taps: list[Tensor] = []
     num_hosts = len(life.stage)
-    seen = images.to(networks.dtype).expand(num_hosts, *images.shape)
+    seen = _seen_by_all(images, networks, num_hosts)
     logits = networks.forward(seen, networks.groups(life, training=False), taps=taps)
     loss = cross_entropies(logits, labels.expand(num_hosts, -1)).mean(1).sum()
     layers = [list(part.tensors()) for part in networks.parts[:-1]]
@@ -80,13 +79,11 @@ def diagnose(networks: HostNetworks, life: Lifecycle, data: Split) -> Diagnostic
 def score_hosts(networks: HostNetworks, life: Lifecycle, data: Split) -> Score:
     """Score every host on the same data, some hundred samples at a time."""
     groups = networks.groups(life, training=False)
-    loss, accuracy = torch.zeros(len(life.stage)), torch.zeros(len(life.stage))
-    for images, labels in zip(data.images.split(_CHUNK), data.labels.split(_CHUNK), strict=True):
-        share = len(labels) / len(data.labels)
-        same_for_all = images.to(networks.dtype).expand(len(life.stage), *images.shape)
-        score = _score(networks.forward(same_for_all, groups), Split(images, labels))
-        loss, accuracy = loss + share * score.loss, accuracy + share * score.accuracy
-    return Score(loss, accuracy)
+    logits = [
+        networks.forward(_seen_by_all(images, networks, len(life.stage)), groups)
+        for images in data.images.split(_CHUNK)
+    ]
+    return _score(torch.cat(logits, dim=1), data)
 
 
 def cross_entropies(
@@ -94,6 +91,12 @@ def cross_entropies(
 ) -> Float[Tensor, "host sample"]:
     """Of each sample, nats."""
     return cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").reshape(labels.shape)
+
+
+def _seen_by_all(
+    images: Float[Tensor, "sample channel row column"], networks: HostNetworks, num_hosts: int
+) -> Float[Tensor, "host sample channel row column"]:
+    return images.to(networks.dtype).expand(num_hosts, *images.shape)
 
 
 def _score(logits: Float[Tensor, "host sample choice"], data: Split) -> Score:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,6 +11,7 @@ from rich.console import Console
 from simic_training.command.engines import check_engine, engine_of
 from simic_training.command.failures import reason
 from simic_training.command.only import advice, play_only
+from simic_training.command.options import given_counts
 from simic_training.command.parsing import UsageError
 from simic_training.command.progress import ProgressShown
 from simic_training.command.run_log import logged
@@ -18,7 +20,7 @@ from simic_training.command.shown import show_table
 from simic_training.command.units_shown import UnitsShown
 from simic_training.evaluation.parts import PartsFolder
 from simic_training.evaluation.run import evaluate_run, evaluation_to_json, weights_in
-from simic_training.evaluation.stages import FULL_TRAINING_MEMBERS, EvaluationOptions
+from simic_training.evaluation.stages import FULL, EvaluationOptions
 from simic_training.evaluation.units import evaluation_batches, plan_of
 from simic_training.growth.draws import check_data
 from simic_training.runs.config import TrainConfig
@@ -87,18 +89,8 @@ def evaluation_options(options: argparse.Namespace, config: TrainConfig) -> Eval
         UsageError: there are too few hosts, or data that cannot be used.
     """
     try:
-        chosen = EvaluationOptions(
-            members_per_lack=options.members_per_lack,
-            hosts_per_member=options.hosts_per_member,
-            training_members_per_lack=getattr(
-                options,
-                "training_members_per_lack",
-                FULL_TRAINING_MEMBERS if options.full else EvaluationOptions().training_members_per_lack,
-            ),
-            full=options.full,
-            seed=options.seed,
-            data=tuple(options.data),
-        )
+        usual = FULL if options.full else EvaluationOptions()
+        chosen = replace(usual, **given_counts(options), seed=options.seed, data=tuple(options.data))
         check_hosts(config, chosen.hosts_per_member)
         plan_of(config.env, chosen)
     except (ValueError, OSError) as error:

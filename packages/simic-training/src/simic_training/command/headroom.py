@@ -13,6 +13,7 @@ from rich.console import Console
 from simic_training.command.engines import check_engine, engine_of
 from simic_training.command.failures import reason
 from simic_training.command.only import advice, play_only
+from simic_training.command.options import given_counts
 from simic_training.command.parsing import UsageError
 from simic_training.command.progress import ProgressShown
 from simic_training.command.run_log import logged
@@ -93,8 +94,7 @@ def headroom_options(options: argparse.Namespace, config: TrainConfig) -> Evalua
     Raises:
         ValueError: too many, or more than `config.memory_limit` holds.
     """
-    names = ("members_per_lack", "hosts_per_member", "training_members_per_lack")
-    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    given = given_counts(options)
     if "hosts_per_member" in given:
         given["training_hosts_per_member"] = given["hosts_per_member"]
     chosen = replace(QUICK if options.quick else USUAL, **given, seed=config.seed)

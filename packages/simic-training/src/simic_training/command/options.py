@@ -3,7 +3,7 @@
 import argparse
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from leyline_types import Topology
 from simic_training.command.engines import ENGINE_USAGE, add_engine_options
@@ -13,10 +13,15 @@ from simic_training.command.only import add_only
 from simic_training.command.parsing import OneLineParser, positive_number, whole_number
 from simic_training.command.setting_flags import add_preset_and_file, add_setting_flags
 from simic_training.evaluation.headroom_units import QUICK, USUAL
-from simic_training.evaluation.stages import FULL_TRAINING_MEMBERS, EvaluationOptions
+from simic_training.evaluation.stages import FULL, EvaluationOptions
 from simic_training.runs.folder import HEADROOM, REPORT
 
 _Commands = Any
+_COUNTS: Final = {
+    "members_per_lack": "members of the family that were held out, for each thing that hosts may lack",
+    "hosts_per_member": "hosts of each member",
+    "training_members_per_lack": "other members, to choose and to learn on, for each thing that hosts may lack",
+}
 
 
 def build_parser() -> OneLineParser:
@@ -85,7 +90,7 @@ def _add_evaluate(commands: _Commands) -> None:
         "compare a trained policy with baselines, on hosts that it never saw; after any end it goes on",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    _add_hosts(parser)
+    _add_counts(parser, EvaluationOptions(), FULL, "--full")
     parser.add_argument(
         "--full",
         action="store_true",
@@ -136,47 +141,31 @@ def _add_headroom(commands: _Commands) -> None:
         choices=tuple(Topology),
         help="of the hosts; short for --env.host.topology",
     )
-    for name, what in (
-        ("members_per_lack", "members of the family that were held out, for each thing that hosts may lack"),
-        ("hosts_per_member", "hosts of each member, held out or not"),
-        (
-            "training_members_per_lack",
-            "members to choose and to learn on, for each thing that hosts may lack",
-        ),
-    ):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=positive_number,
-            default=argparse.SUPPRESS,
-            metavar="N",
-            help=f"{what} (default: {getattr(USUAL, name)}; {getattr(QUICK, name)} with --quick)",
-        )
+    _add_counts(parser, USUAL, QUICK, "--quick")
     add_only(parser)
     add_engine_options(parser)
     add_setting_flags(parser)
 
 
-def _add_hosts(parser: argparse.ArgumentParser) -> None:
-    usual = EvaluationOptions()
-    for name, what in (
-        ("members_per_lack", "members of the family that were held out, for each thing that hosts may lack"),
-        ("hosts_per_member", "hosts of each member"),
-    ):
+def _add_counts(
+    parser: argparse.ArgumentParser, usual: EvaluationOptions, other: EvaluationOptions, when: str
+) -> None:
+    """How many members and hosts are played on; `other` holds with the option `when`."""
+    for name, what in _COUNTS.items():
+        counts = (getattr(usual, name), getattr(other, name))
+        default = counts[0] if counts[0] == counts[1] else f"{counts[0]}; {counts[1]} with {when}"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=positive_number,
-            default=getattr(usual, name),
+            default=argparse.SUPPRESS,
             metavar="N",
-            help=f"{what} (default: %(default)s)",
+            help=f"{what} (default: {default})",
         )
-    parser.add_argument(
-        "--training-members-per-lack",
-        type=positive_number,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="members to choose schedules on, for each thing that hosts may lack (default: "
-        f"{usual.training_members_per_lack}; {FULL_TRAINING_MEMBERS} with --full)",
-    )
+
+
+def given_counts(options: argparse.Namespace) -> dict[str, Any]:
+    """Of the fields of `EvaluationOptions` that count members and hosts, those that the command names."""
+    return {name: getattr(options, name) for name in _COUNTS if hasattr(options, name)}
 
 
 def _add_report(commands: _Commands) -> None:

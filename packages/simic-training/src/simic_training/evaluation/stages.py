@@ -27,9 +27,6 @@ MIN_HOSTS: Final = 16
 LENGTHS: Final = (0.6, 1.6)
 """Lengths that are not trained on: of the shortest and of the longest episode of training."""
 
-FULL_TRAINING_MEMBERS: Final = 8
-"""Of each lack, on which a full evaluation chooses schedules: of few hosts the best of many is luck."""
-
 MOST: Final = 10_000
 """Members of each lack, and hosts of each member: far more than any interval needs."""
 
@@ -76,6 +73,10 @@ class EvaluationOptions:
             raise ValueError(
                 f"`data` must be files of different names, which tables bear, not {', '.join(names)}"
             )
+
+
+FULL: Final = EvaluationOptions(training_members_per_lack=8, full=True)
+"""Schedules are chosen on more hosts: of few hosts the best of many schedules is luck."""
 
 
 class HostDraw(NamedTuple):
