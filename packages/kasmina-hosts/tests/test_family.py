@@ -23,6 +23,7 @@ from kasmina_hosts import (
     HostFamily,
     HostPopulation,
     Lack,
+    OptimizerKind,
     Split,
     Task,
     VariedTask,
@@ -86,6 +87,7 @@ def test_a_draw_is_a_function_of_its_seed(topology: Topology) -> None:
         "norms": (True,) * 3,
         "attention": (True,) * 3,
         "head_norm": True,
+        "optimizer": OptimizerKind.ADAM,
     }
     for member in drawn:
         assert replace(member.config, **untold) == replace(config, **untold)  # type: ignore[arg-type]
@@ -96,12 +98,11 @@ def test_a_draw_is_a_function_of_its_seed(topology: Topology) -> None:
 def test_what_is_lacked_changes_neither_the_data_nor_the_size(seed: int) -> None:
     drawn = {lack: HostFamily().draw(seed, lack=lack) for lack in LACKS[Topology.CNN]}
     whole = drawn[Lack.NOTHING]
-    least = size_of(replace(CNN, width=whole.config.width, kernels=(3, 1, 3)), whole.task.num_classes)
+    least = size_of(replace(CNN, width=whole.config.width, kernels=(5, 1, 1)), whole.task.num_classes)
     assert all(member.lack is lack for lack, member in drawn.items())
     assert all(same_data(member.task, whole.task) for member in drawn.values())
     assert all(
-        0.9 * least < size_of(member.config, member.task.num_classes) <= 1.25 * least
-        for member in drawn.values()
+        least < size_of(member.config, member.task.num_classes) <= 1.4 * least for member in drawn.values()
     )
     alike = HostFamily().draw(seed)
     assert same(alike, drawn[alike.lack])
@@ -185,13 +186,14 @@ def test_each_kind_is_what_it_says(topology: Topology, members: dict[Topology, l
             if 0 < inner < config.width:
                 squeezed.append((stage, inner))
         usual = {
-            Lack.KERNELS: config.kernels == ((3, 1, 3) if topology is Topology.CNN else (3, 3, 3)),
+            Lack.KERNELS: config.kernels == ((5, 1, 1) if topology is Topology.CNN else (3, 3, 3)),
             Lack.SQUEEZE: not squeezed,
             Lack.NORM: config.norms == (True, True, True),
             Lack.ATTENTION: config.attention == (True, True, True),
             Lack.WIDTH: 6 <= config.width / features <= 10,
         }
         assert config.head_norm == (member.lack is not Lack.NORM)
+        assert config.optimizer == ("sgd" if member.lack is Lack.NORM else "adam")
         assert {lack for lack, met in usual.items() if not met} == {member.lack} - {Lack.NOTHING}
         found = {
             Lack.KERNELS: config.kernels,
@@ -224,7 +226,7 @@ def test_the_size_does_not_tell_what_a_host_lacks(
     # The forests do find what there is to find.
     widths = [str(member.config.width) for member in members[topology] if member.lack is Lack.NOTHING]
     whole = sizes[[lack == "nothing" for lack in lacks]]
-    assert cross_val_score(forests[0], whole, widths, cv=3).mean() > 0.8
+    assert cross_val_score(forests[0], whole, widths, cv=3).mean() > 0.6  # chance 0.2
 
 
 @settings(max_examples=60)
@@ -246,11 +248,11 @@ def test_hosts_are_as_large_as_one_that_lacks_nothing(
     channels = plain.width / (FEATURES_PER_CHANNEL if topology is Topology.TRANSFORMER else 1)
     assert widths[0] <= channels <= widths[1]
     assert size_of(member.config, member.task.num_classes) <= max(
-        1.25 * least, least + 2
+        1.4 * least, least + 2
     )  # a single channel is not squeezed
     assert least <= size_of(whole.config, whole.task.num_classes)
     if widths[0] >= 4:
-        assert size_of(member.config, member.task.num_classes) > 0.9 * least
+        assert size_of(member.config, member.task.num_classes) > least
         inner = [each for each in member.config.inner_widths if 0 < each < member.config.width]
         assert len(inner) in ((1, 2) if lack is Lack.SQUEEZE else (0,))
 

@@ -15,6 +15,7 @@ from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine
 from simic_training.evaluation.headroom import (
     Headroom,
+    bare_hosts,
     choices_table,
     gate_of,
     headroom_to_json,
@@ -29,7 +30,6 @@ from simic_training.evaluation.headroom import (
 )
 from simic_training.evaluation.headroom_units import (
     ADAPTIVE,
-    KEEP,
     LEAP,
     PER_KIND,
     PER_PRICE,
@@ -39,13 +39,12 @@ from simic_training.evaluation.headroom_units import (
     choose,
     headroom_batches,
     headroom_plan,
-    none_best,
     players_of,
     rivals_of,
     rivals_part,
     roles,
 )
-from simic_training.evaluation.look_then_leap import ArmTable, table_from_bytes
+from simic_training.evaluation.look_then_leap import table_from_bytes
 from simic_training.evaluation.outcomes import Found, Outcomes, found_to_bytes, hosts_in
 from simic_training.evaluation.parts import PartsFolder, PartsRunner, Progress
 from simic_training.evaluation.schedules import NONE, Schedule, ScheduleChoice
@@ -85,7 +84,7 @@ def test_what_is_best_is_chosen_per_price_and_kind() -> None:
     assert [nothing[f"{PER_PRICE} at {price:g}"] for price in PRICES] == [heavy, heavy, norm]
     assert [nothing[f"{PER_KIND} at {price:g}"] for price in PRICES] == [Player(NONE)] * 3
     assert [squeeze[f"{PER_KIND} at {price:g}"] for price in PRICES] == [heavy] * 3
-    assert nothing[f"{KEEP} at 0.3"] == Player(KEEP, price=0.3)
+    assert nothing[f"{LEAP} at 0.3"] == Player(LEAP, price=0.3)
 
 
 def test_choices_tell_kinds_apart() -> None:
@@ -137,7 +136,9 @@ def measured(best_on_training: str, best_on_held_out: str) -> Measured:
     """What comes of results that nobody played."""
     plan = headroom_plan(ENV, OPTIONS)
     batches = headroom_batches(ENV, plan)
-    next(batches)
+    looks = next(batches)
+    assert [part.unit.name for part in looks.parts] == [lot.name for lot in plan.looked_lots]
+    batches.send([found_to_bytes(made_up_outcomes(lot, [], "")) for lot in plan.looked_lots])
     found = [made_up_outcomes(lot, list(lot.names), best_on_training) for lot in plan.training_lots]
     batch = batches.send([found_to_bytes(each) for each in found])
     contents = []
@@ -187,16 +188,6 @@ def test_a_price_moves_the_return_by_what_was_added() -> None:
     assert [host.price for host in outcomes.at_price(0.8).hosts] == [0.8, 0.8]
 
 
-def test_no_arm_is_worth_more_than_nothing() -> None:
-    """The first host gains nothing, the second just what its arm costs at 0.3, the third is worth it at 1."""
-    table = ArmTable(
-        torch.zeros(3, 1),
-        gain=torch.tensor([[0.0, -1.0], [3.0, 0.0], [3.0, 11.0]]),
-        added=torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]),
-    )
-    assert none_best(table).tolist() == [[1, 1, 1], [0, 1, 1], [0, 0, 0]]
-
-
 def returns(*values: float) -> tuple[Outcomes, ...]:
     """Of two hosts, the same at all prices."""
     return (make_outcomes([50.0] * len(values), list(values)),) * len(PRICES)
@@ -207,14 +198,14 @@ RIVALS = {
     SINGLE: returns(1.0, 2.0, 3.0),
     PER_PRICE: returns(1.1, 2.1, 3.1),
     HEURISTIC: returns(0.0, 0.0, 0.0),
-    KEEP: returns(1.5, 2.5, 3.5),
+    LEAP: returns(1.5, 2.5, 3.5),
 }
 
 
 def test_tables_by_hand() -> None:
     table = rivals_table(RIVALS)
     assert table.title == "Headroom (3 held-out hosts)"
-    mean, over_single, over_best, *at_prices, size = table.rows[KEEP]
+    mean, over_single, over_best, *at_prices, size = table.rows[LEAP]
     assert isinstance(mean, Estimate)
     assert mean.mean == pytest.approx(2.5)
     assert over_single == pytest.approx(Estimate(0.5, 0.5, 0.5))
@@ -225,17 +216,16 @@ def test_tables_by_hand() -> None:
     assert table.rows[PER_PRICE][2] is None
     kinds = kinds_table(RIVALS)
     assert kinds.rows["nothing (3 hosts)"] == pytest.approx((2.0, 2.0, 2.1, 0.0, 2.5))
-    bare = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
-    chosen = choices_table(KINDS.overall, bare, headroom_plan(ENV, OPTIONS).training)
-    assert chosen.rows["at 0.1"] == pytest.approx((HEAVY.name, 0.9, NORM.name, 0.19, 0.19, 50.0))
-    assert chosen.rows["at 1"] == pytest.approx((NORM.name, 0.1, NONE, 0.0, 0.1, 100.0))
-    assert chosen.rows["all prices"][5] == pytest.approx(200 / 3)
+    chosen = choices_table(KINDS.overall, headroom_plan(ENV, OPTIONS).training)
+    assert chosen.rows["at 0.1"] == pytest.approx((HEAVY.name, 0.9, NORM.name, 0.19, 0.19))
+    assert chosen.rows["at 1"] == pytest.approx((NORM.name, 0.1, NONE, 0.0, 0.1))
+    assert chosen.title == "Choices (4 training hosts)"
 
 
 def test_rivals_on_other_hosts_are_not_compared() -> None:
     others = make_outcomes([50.0] * 3, [0.0] * 3, hosts=[make_host(seed) for seed in range(7, 10)])
     with pytest.raises(ValueError, match="was played on host"):
-        lead_over(KEEP, SINGLE, {**RIVALS, SINGLE: (others,) * 3})
+        lead_over(LEAP, SINGLE, {**RIVALS, SINGLE: (others,) * 3})
 
 
 @pytest.mark.parametrize(
@@ -251,7 +241,7 @@ def test_a_lead_must_be_large_and_sure(lead: Estimate, reached: bool) -> None:
     demand = lead_demand(PER_PRICE, lead, 0.15)
     assert demand.reached is reached
     assert str(demand) == (
-        f'{"reached" if reached else "not reached"}: "{KEEP}" leads the best schedule per price by at least 0.15, with '
+        f'{"reached" if reached else "not reached"}: "{LEAP}" leads the best schedule per price by at least 0.15, with '
         f"an interval above 0: {lead.describe(2)}"
     )
 
@@ -267,28 +257,51 @@ def test_norm_everywhere_may_be_best_at_one_price_in_three() -> None:
     assert norm_demand({0.1: other, 0.3: "norm r0c1 @0", 1.0: NONE}, norm).figure == "at 0 of 3"
 
 
+def grown(sizes: list[float], values: list[float]) -> Outcomes:
+    return make_outcomes([50.0] * len(sizes), values, sizes=sizes)
+
+
+def test_where_the_rule_grows_nothing_none_is_compared_with_the_best_schedule() -> None:
+    """The first host at all three prices, the second at the last: four of nine, with leads of 1, 2, 3 and 5."""
+    some, more = [1.0, 1.5, 2.0], [1.0, 1.0, 2.0]
+    rivals = {
+        NONE: (grown([1.0] * 3, [4.0, 9.0, 9.0]),) * 3,
+        PER_PRICE: tuple(
+            grown([1.5] * 3, values) for values in ([3.0, 0.0, 0.0], [2.0, 0.0, 0.0], [1.0, 4.0, 0.0])
+        ),
+        LEAP: tuple(grown(sizes, [0.0] * 3) for sizes in (some, some, more)),
+    }
+    share, lead = bare_hosts(rivals)
+    assert share == pytest.approx(4 / 9)
+    assert lead is not None
+    assert lead.mean == pytest.approx(11 / 4)
+    assert bare_hosts({**rivals, LEAP: (grown([1.5] * 3, [0.0] * 3),) * 3}) == (0.0, None)
+
+
 def test_growing_nothing_must_be_best_for_a_tenth() -> None:
-    assert str(none_demand(0.1)) == (
-        "reached: none is the best choice for at least 10 % of the hosts: 10.0 %, mean over the prices"
+    sure = Estimate(0.2, 0.01, 0.4)
+    assert str(none_demand(0.1, sure)) == (
+        'reached: none is the best choice for at least 10 % of the hosts: "look, then leap" grows nothing on 10.0 %, '
+        f"mean over the prices; there none leads the best schedule per price by {sure.describe(2)}"
     )
-    assert not none_demand(0.0999).reached
+    assert not none_demand(0.0999, sure).reached
+    assert not none_demand(0.5, Estimate(0.2, 0.0, 0.4)).reached
+    assert str(none_demand(0.0, None)).endswith(
+        '"look, then leap" grows nothing on 0.0 %, mean over the prices'
+    )
 
 
 def test_the_gate_asks_all_of_it() -> None:
-    bare = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
-    gate = gate_of(RIVALS, choice((9.0, 0.0), (0.1, 1.0)), bare)
-    assert [demand.reached for demand in gate] == [True, True, False, True]
+    gate = gate_of(RIVALS, choice((9.0, 0.0), (0.1, 1.0)))
+    assert [demand.reached for demand in gate] == [True, True, False, False]
     assert gate[0].figure.startswith("0.40 ")
     assert gate[1].figure.startswith("0.50 ")
     assert gate[2].figure == "at 3 of 3 (0.1, 0.3, 1)"
-    assert [
-        each.reached for each in gate_of({**RIVALS, KEEP: RIVALS[HEURISTIC]}, KINDS.overall, 0 * bare)
-    ] == [
-        False,
-        False,
-        True,
-        False,
-    ]
+    bare = tuple(grown([1.0] * 3, [2.1, 3.1, 4.1]) for _ in PRICES)
+    gate = gate_of({**RIVALS, NONE: bare, LEAP: bare}, KINDS.overall)
+    assert [demand.reached for demand in gate] == [True] * 4
+    gate = gate_of({**RIVALS, LEAP: RIVALS[HEURISTIC]}, KINDS.overall)
+    assert [demand.reached for demand in gate] == [False, False, True, False]
 
 
 def test_episodes_must_be_long_enough_to_look_at() -> None:
@@ -318,6 +331,8 @@ def test_all_is_measured(headroom: Headroom) -> None:
     assert len(headroom.gate) == 4
     table = table_from_bytes(headroom.arms)
     assert table.gain.shape == table.added.shape == (4, 4)
+    assert len(table.features) == len(table.lack) == 16
+    assert table.lack.tolist() == [0, 0, 2, 2] * 4
     assert (table.added > 0).all()
     assert rivals.rows[NONE][-1] == 1
     assert headroom.settings["config"]["env"]["data_digest"].startswith("1797 samples of 1x8x8")
@@ -328,7 +343,7 @@ def test_what_acts_by_the_price_plays_at_every_price(headroom: Headroom, folder:
     plan = headroom_plan(ENV, OPTIONS)
     runner = PartsRunner(HereEngine(), folder, total=1, total_cost=1.0)
     found = run_batches(headroom_batches(ENV, plan), runner).held_out.outcomes
-    for name in (HEURISTIC, LEAP, KEEP):
+    for name in (HEURISTIC, LEAP):
         for price in PRICES:
             played = found[f"{name} at {price:g}"]
             assert {host.price for host in played.hosts} == {price}

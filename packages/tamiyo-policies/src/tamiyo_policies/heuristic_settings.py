@@ -68,16 +68,16 @@ class HeuristicSettings:
     ambition: float = 0.05
     tempo: TempoAction = TempoAction.FAST
     cnn: tuple[BlueprintCandidate, ...] = (
-        BlueprintCandidate(BlueprintAction.CONV_HEAVY, 1.2),
-        BlueprintCandidate(BlueprintAction.CONV_LIGHT, 0.6),
-        BlueprintCandidate(BlueprintAction.DEPTHWISE, 0.16),
-        BlueprintCandidate(BlueprintAction.NORM, 0.02),
+        BlueprintCandidate(BlueprintAction.CONV_HEAVY, 1.9),
+        BlueprintCandidate(BlueprintAction.CONV_LIGHT, 0.95),
+        BlueprintCandidate(BlueprintAction.DEPTHWISE, 0.25),
+        BlueprintCandidate(BlueprintAction.NORM, 0.025),
     )
     transformer: tuple[BlueprintCandidate, ...] = (
-        BlueprintCandidate(BlueprintAction.MLP, 0.33),
-        BlueprintCandidate(BlueprintAction.ATTENTION, 0.17),
-        BlueprintCandidate(BlueprintAction.MLP_SMALL, 0.17),
-        BlueprintCandidate(BlueprintAction.LORA, 0.04),
+        BlueprintCandidate(BlueprintAction.MLP, 0.29),
+        BlueprintCandidate(BlueprintAction.ATTENTION, 0.15),
+        BlueprintCandidate(BlueprintAction.MLP_SMALL, 0.15),
+        BlueprintCandidate(BlueprintAction.LORA, 0.035),
         BlueprintCandidate(BlueprintAction.NORM, 0.005),
     )
 

@@ -17,18 +17,16 @@ from leyline_types import BlueprintAction
 from simic_training.engines.unit import Engine
 from simic_training.evaluation.comparisons import INTERVALS
 from simic_training.evaluation.headroom_units import (
-    KEEP,
     LEAP,
     PER_PRICE,
     PRICES,
     USUAL,
     headroom_batches,
     headroom_plan,
-    none_best,
     rivals_of,
 )
-from simic_training.evaluation.look_then_leap import LOOK_EPOCHS, table_from_bytes
-from simic_training.evaluation.outcomes import Outcomes, check_paired
+from simic_training.evaluation.look_then_leap import LOOK_EPOCHS
+from simic_training.evaluation.outcomes import Outcomes, check_paired, join_outcomes
 from simic_training.evaluation.parts import OnProgress, PartsFolder, tell_nobody
 from simic_training.evaluation.schedules import NONE, Schedule, ScheduleChoice, choice_rows
 from simic_training.evaluation.stages import EvaluationOptions, Stage
@@ -46,8 +44,8 @@ from simic_training.runs.settings import config_to_mapping
 from simic_training.statistics import Estimate
 
 FORMAT: Final = 1
-JUDGED: Final = KEEP
-"""What the gate is about, named before anything is scored: the best of three rules would be the luckiest."""
+JUDGED: Final = LEAP
+"""What the gate is about, named before anything is scored: the better of two rules would be the luckier."""
 LEAD_PER_PRICE: Final = 0.15
 LEAD_SINGLE: Final = 0.3
 NORM_SHARE: Final = 1 / 3
@@ -106,7 +104,6 @@ def measure_headroom(
     measured = play_lots(
         headroom_batches(config.env, plan), plan.lots, engine=engine, folder=folder, on_progress=on_progress
     )
-    bare = none_best(table_from_bytes(measured.arms))
     chosen_on = {name: value for name, value in asdict(options).items() if name not in ("full", "data")}
     rivals = rivals_of(measured.choices, measured.held_out.outcomes)
     return Headroom(
@@ -119,9 +116,9 @@ def measure_headroom(
         tables=(
             rivals_table(rivals),
             kinds_table(rivals),
-            choices_table(measured.choices.overall, bare, plan.training),
+            choices_table(measured.choices.overall, plan.training),
         ),
-        gate=gate_of(rivals, measured.choices.overall, bare),
+        gate=gate_of(rivals, measured.choices.overall),
         arms=measured.arms,
     )
 
@@ -153,9 +150,9 @@ def rivals_table(rivals: Mapping[str, Sequence[Outcomes]]) -> Table:
         note=(
             f"return: mean over the prices {', '.join(f'{price:g}' for price in PRICES)}. Schedules are chosen on "
             f"training hosts, and no rule is told the kind of a host. {LEAP}: {LOOK_EPOCHS} epochs without growth, "
-            "then the schedule that a model of the observation, fitted on training hosts, expects to be best at this "
-            "price; keeping what pays: the rules of the heuristic prune what does not. size: final parameters over the "
-            f"bare host's. {len({host.member for host in hosts})} members of the family. {INTERVALS}"
+            "then the schedule that is best at this price, or none, by what training hosts gained that lack what this "
+            "host seems to lack. size: final parameters over the bare host's. "
+            f"{len({host.member for host in hosts})} members of the family. {INTERVALS}"
         ),
         columns=(
             Column(name="return", decimals=2),
@@ -185,27 +182,25 @@ def kinds_table(rivals: Mapping[str, Sequence[Outcomes]]) -> Table:
     )
 
 
-def choices_table(choice: ScheduleChoice, bare: Float[Tensor, "host price"], stage: Stage) -> Table:
-    """A row for each price and one for all: which schedules are best on the training hosts, and where none is.
+def choices_table(choice: ScheduleChoice, stage: Stage) -> Table:
+    """A row for each price and one for all: which schedules are best on the training hosts.
 
     Args:
         choice: made on these hosts.
-        bare: see `none_best`.
         stage: the training hosts.
     """
     norm = _norm_everywhere(choice)
-    levels = [(f"at {price:g}", price, float(bare[:, place].mean())) for place, price in enumerate(PRICES)]
+    levels = [(f"at {price:g}", price) for price in PRICES]
     rows: dict[str, tuple[Cell, ...]] = {}
-    for level, price, share in (*levels, ("all prices", fmean(PRICES), float(bare.mean()))):
+    for level, price in (*levels, ("all prices", fmean(PRICES))):
         ranked = [(_name(each), worth) for each, worth in choice.ranked(price)]
         (best, most), (second, next_most) = ranked[:2]
-        rows[level] = (best, most, second, next_most, dict(ranked).get(norm), 100 * share)
+        rows[level] = (best, most, second, next_most, dict(ranked).get(norm))
     return Table(
-        title=f"Choices ({len(bare)} training hosts)",
+        title=f"Choices ({stage.members * stage.draw.per_member} training hosts)",
         note=(
             f"Of {len(choice.arms)} schedules and none, on {stage.members} members that are not held out. return: "
-            "beside growing nothing. none best: hosts on which no schedule brought its price; the best of many single "
-            "episodes is partly luck, so that this is the least that it may be."
+            "beside growing nothing."
         ),
         columns=(
             Column(name="best"),
@@ -213,28 +208,24 @@ def choices_table(choice: ScheduleChoice, bare: Float[Tensor, "host price"], sta
             Column(name="second"),
             Column(name="return of second", decimals=2),
             Column(name="return of norm everywhere", decimals=2),
-            Column(name="none best, % of hosts", decimals=0),
         ),
         rows=rows,
     )
 
 
-def gate_of(
-    rivals: Mapping[str, Sequence[Outcomes]], choice: ScheduleChoice, bare: Float[Tensor, "host price"]
-) -> tuple[Demand, ...]:
+def gate_of(rivals: Mapping[str, Sequence[Outcomes]], choice: ScheduleChoice) -> tuple[Demand, ...]:
     """What is asked of a family that shall teach a policy to look, line by line.
 
     Args:
         rivals: from `rivals_of`.
         choice: made on all training hosts.
-        bare: see `none_best`.
     """
     best = {price: _name(choice.best_at(price)) for price in PRICES}
     return (
         lead_demand(PER_PRICE, lead_over(JUDGED, PER_PRICE, rivals), LEAD_PER_PRICE),
         lead_demand(SINGLE, lead_over(JUDGED, SINGLE, rivals), LEAD_SINGLE),
         norm_demand(best, _norm_everywhere(choice)),
-        none_demand(float(bare.mean())),
+        none_demand(*bare_hosts(rivals)),
     )
 
 
@@ -263,16 +254,39 @@ def norm_demand(best: Mapping[float, str], norm: str) -> Demand:
     )
 
 
-def none_demand(share: float) -> Demand:
+def bare_hosts(rivals: Mapping[str, Sequence[Outcomes]]) -> tuple[float, Estimate | None]:
+    """On what share of the hosts the rule that is judged grows nothing, and how much that saves there.
+
+    What is best on a host is not told by playing every schedule on it once: the best of many is the luckiest. So hosts
+    are told apart by a rule that was fitted on others, and growing nothing is compared with one rival.
+
+    Returns:
+        The share, mean over the prices, 0 to 1; and the lead of `NONE` over the best schedule per price on those hosts,
+        None where there are none.
+    """
+    places = [torch.nonzero(each.size == 1).flatten().tolist() for each in rivals[JUDGED]]
+    share = fmean(len(taken) / len(each.hosts) for taken, each in zip(places, rivals[JUDGED], strict=True))
+    if not share:
+        return 0.0, None
+    none, grown = (
+        join_outcomes([each.take(taken) for each, taken in zip(rivals[name], places, strict=True)])
+        for name in (NONE, PER_PRICE)
+    )
+    check_paired(PER_PRICE, grown, none)
+    return share, none.mean(none.episode_return - grown.episode_return)
+
+
+def none_demand(share: float, lead: Estimate | None) -> Demand:
     """That a rule has to tell whether to grow at all.
 
     Args:
-        share: of training hosts, on the mean over prices, on which growing nothing is best; 0 to 1.
+        share, lead: from `bare_hosts`.
     """
+    there = "" if lead is None else f"; there none leads the {PER_PRICE} by {lead.describe(2)}"
     return Demand(
         f"none is the best choice for at least {100 * NONE_SHARE:g} % of the hosts",
-        f"{100 * share:.1f} %, mean over the prices",
-        share >= NONE_SHARE,
+        f'"{JUDGED}" grows nothing on {100 * share:.1f} %, mean over the prices{there}',
+        share >= NONE_SHARE and lead is not None and lead.low > 0,
     )
 
 

@@ -17,7 +17,6 @@ from leyline_types import Controller
 from simic_training.engines.unit import Unit
 from simic_training.evaluation.look_then_leap import (
     LOOK_EPOCHS,
-    ArmEffects,
     ArmTable,
     LookThenLeapController,
     Predict,
@@ -30,6 +29,7 @@ from simic_training.evaluation.outcomes import (
     Found,
     Outcomes,
     found_to_bytes,
+    hosts_in,
     join_found,
     join_outcomes,
     outcomes_of,
@@ -72,8 +72,7 @@ PRICES: Final = (0.1, 0.3, 1.0)
 PER_PRICE: Final = "best schedule per price"
 PER_KIND: Final = "best schedule per price and kind"
 LEAP: Final = "look, then leap"
-KEEP: Final = "look, then leap, keeping what pays"
-ADAPTIVE: Final = (HEURISTIC, LEAP, KEEP)
+ADAPTIVE: Final = (HEURISTIC, LEAP)
 """Rules that look at the host and the price: each plays once at each of `PRICES`."""
 USUAL: Final = EvaluationOptions(
     members_per_lack=24, hosts_per_member=2, training_members_per_lack=16, training_hosts_per_member=2
@@ -82,6 +81,8 @@ USUAL: Final = EvaluationOptions(
 QUICK: Final = EvaluationOptions(
     members_per_lack=2, hosts_per_member=2, training_members_per_lack=2, training_hosts_per_member=1
 )
+LOOKS: Final = 4
+"""Times as many training members are looked at as the arms are played on."""
 
 
 class HeadroomPlan(NamedTuple):
@@ -90,6 +91,7 @@ class HeadroomPlan(NamedTuple):
     Args:
         arms: the candidates.
         training, held_out: where they are chosen, and where all rivals are scored.
+        looked_lots: hosts of training members that are looked at, those of `training` before others.
         training_lots, held_out_lots: who plays. On held-out hosts the names of the players are those of `roles`, for
             what they stand for is known once the arms were played; schedules that stand for several play once.
     """
@@ -97,13 +99,14 @@ class HeadroomPlan(NamedTuple):
     arms: tuple[Schedule, ...]
     training: Stage
     held_out: Stage
+    looked_lots: tuple[Lot, ...]
     training_lots: tuple[Lot, ...]
     held_out_lots: tuple[Lot, ...]
 
     @property
     def lots(self) -> tuple[Lot, ...]:
         """All of them, in order."""
-        return self.training_lots + self.held_out_lots
+        return self.looked_lots + self.training_lots + self.held_out_lots
 
 
 class Choices(NamedTuple):
@@ -146,26 +149,34 @@ def headroom_plan(env: GrowthConfig, options: EvaluationOptions) -> HeadroomPlan
         )
     schedules = arms(env.host.topology, slots_of(env.host), env.rules)
     training, held_out = training_stage(env, options), held_out_stage(env, options)
+    looked = training._replace(members=LOOKS * training.members)
     names = (NONE, *(schedule.name for schedule in schedules))
     return HeadroomPlan(
         schedules,
         training,
         held_out,
+        tuple(Lot(looked, member, "look", (), LOOK_EPOCHS) for member in range(looked.members)),
         tuple(lots_of(training, "arms", names)),
         tuple(lots_of(held_out, "rivals", tuple(roles()))),
     )
 
 
 def headroom_batches(env: GrowthConfig, plan: HeadroomPlan) -> Generator[Batch, list[bytes], Measured]:
-    """Two batches: the arms on the training hosts, then all rivals on the held-out ones."""
+    """Three batches: looks at training hosts, the arms on some of them, then all rivals on the held-out ones."""
+    looks = [Part(Unit(lot.name, (lot.stage.draw, lot.member)), lot.cost) for lot in plan.looked_lots]
+    features = join_found(list(found_in(plan.looked_lots, (yield Batch(look_unit, b"", looks))))).features
+    assert features is not None
     schedules = {schedule.name: schedule for schedule in plan.arms}
     parts = [part_of(lot, schedules) for lot in plan.training_lots]
     training = join_found(list(found_in(plan.training_lots, (yield Batch(play_arms_unit, b"", parts)))))
     choices = choose(plan.arms, lacks_of(env), training.outcomes)
+    hosts = [
+        host for lot in plan.looked_lots for host in hosts_in(lot.stage.draw.group(lot.member), lot.member)
+    ]
     table = table_to_bytes(
-        arm_table(plan.arms, training),
+        arm_table(plan.arms, training, features, [host.lack for host in hosts]),
         list(schedules),
-        [(host.lack.value, host.member, host.epochs) for host in training.outcomes[NONE].hosts],
+        [(host.lack.value, host.member, host.epochs) for host in hosts],
     )
     parts = [rivals_part(lot, choices) for lot in plan.held_out_lots]
     contents = yield Batch(play_rivals_unit, table, parts)
@@ -187,24 +198,25 @@ def choose(schedules: Sequence[Schedule], lacks: Sequence[Lack], training: Mappi
     )
 
 
-def arm_table(schedules: Sequence[Schedule], training: Found) -> ArmTable:
-    """What each arm brought on each training host beside growing nothing there."""
+def arm_table(
+    schedules: Sequence[Schedule],
+    training: Found,
+    features: Float[Tensor, "looked feature"],
+    lacks: Sequence[Lack],
+) -> ArmTable:
+    """What each arm brought on each training host beside growing nothing there, and what more hosts show and lack.
+
+    Args:
+        schedules: the arms. training: what came of them.
+        features, lacks: of hosts that were looked at, those that were trained before others.
+    """
     none, played = training.outcomes[NONE], [training.outcomes[schedule.name] for schedule in schedules]
-    assert training.features is not None  # `play_arms_unit` looks wherever NONE plays
     return ArmTable(
-        training.features,
+        features,
+        torch.tensor([tuple(Lack).index(lack) for lack in lacks]),
         gain=torch.stack([each.val_accuracy - none.val_accuracy for each in played], 1).float(),
         added=torch.stack([each.size - none.size for each in played], 1).float(),
     )
-
-
-def none_best(table: ArmTable) -> Float[Tensor, "host price"]:
-    """1 where no arm was worth more on a host than growing nothing, at each of `PRICES`; else 0.
-
-    The best of many arms, each played once, is partly luck: the true share is greater.
-    """
-    effects = ArmEffects(table.gain, table.added)
-    return torch.stack([(effects.worth(price).amax(1) <= 0).double() for price in PRICES], 1)
 
 
 def roles() -> Iterator[str]:
@@ -244,8 +256,21 @@ def rivals_part(lot: Lot, choices: Choices) -> Part:
     return Part(Unit(lot.name, (lot.stage.draw, lot.member, players)), lot.cost)
 
 
+def look_unit(nothing: bytes, draw: HostDraw, member: int) -> bytes:
+    """Look at training hosts.
+
+    Args:
+        nothing: no bytes.
+        draw, member: the hosts.
+
+    Returns:
+        What they show, see `found_from_bytes`.
+    """
+    return found_to_bytes(Found({}, features=look(draw.group(member), rules=draw.env.rules)))
+
+
 def play_arms_unit(nothing: bytes, draw: HostDraw, member: int, players: tuple[Player, ...]) -> bytes:
-    """Play one lot of arms on training hosts, and look at the hosts where `NONE` is among them.
+    """Play one lot of arms on training hosts.
 
     Args:
         nothing: no bytes.
@@ -257,10 +282,7 @@ def play_arms_unit(nothing: bytes, draw: HostDraw, member: int, players: tuple[P
     """
     seed = actions_seed(draw.seed, member)
     played = play_players(players, draw, member, partial(controller_of, env=draw.env, seed=seed))
-    features = look(draw.group(member), rules=draw.env.rules) if NONE in played else None
-    return found_to_bytes(
-        Found({name: outcomes_of(each) for name, each in played.items()}, features=features)
-    )
+    return found_to_bytes(Found({name: outcomes_of(each) for name, each in played.items()}))
 
 
 def play_rivals_unit(table: bytes, draw: HostDraw, member: int, players: tuple[Player, ...]) -> bytes:
@@ -278,15 +300,11 @@ def play_rivals_unit(table: bytes, draw: HostDraw, member: int, players: tuple[P
         return found_to_bytes(Found({}))
 
     def controller(player: Player) -> Controller[Tensor, Any]:
-        if player.name not in (LEAP, KEEP):
+        if player.name != LEAP:
             return controller_of(player, draw.env, seed=seed)
         slots, rules = slots_of(draw.env.host), draw.env.rules
         return LookThenLeapController(
-            arms(draw.env.host.topology, slots, rules),
-            _model(table),
-            slots,
-            rules=rules,
-            keep=player.name == KEEP,
+            arms(draw.env.host.topology, slots, rules), _model(table), slots, rules=rules
         )
 
     played = play_players(players, draw, member, controller)

@@ -88,13 +88,15 @@ class Lot(NamedTuple):
 
     Args:
         stage: which hosts. member: number of the member of the family.
-        what: for people. names: of the players.
+        what: for people. names: of the players; none where hosts are only looked at.
+        epochs: that are trained; None for whole episodes.
     """
 
     stage: Stage
     member: int
     what: str
     names: tuple[str, ...]
+    epochs: int | None = None
 
     @property
     def name(self) -> str:
@@ -105,9 +107,10 @@ class Lot(NamedTuple):
     def cost(self) -> float:
         """Of playing it, in samples."""
         group = self.stage.draw.group(self.member)
-        hosts = len(group.host_seeds) * len(self.names)
+        hosts = len(group.host_seeds) * max(1, len(self.names))
         populations = len(STATIC) if self.names == STATIC else 1
-        return group.config.max_epochs * (OVERHEAD * populations + hosts * len(group.task.train.labels))
+        epochs = self.epochs or group.config.max_epochs
+        return epochs * (OVERHEAD * populations + hosts * len(group.task.train.labels))
 
 
 class Batch(NamedTuple):
