@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from headroom_table import FIGURES, PACKAGE, README_PART, keep
-from simic_training.evaluation.headroom import headroom_to_markdown
+from simic_training.evaluation.headroom import first_hosts, headroom_to_markdown
+from simic_training.evaluation.headroom_units import headroom_plan
 from simic_training.evaluation.schedules import arms
+from simic_training.evaluation.stages import EvaluationOptions
 from simic_training.growth.draws import slots_of, with_data_digest
 from simic_training.runs.presets import preset
 from simic_training.runs.settings import config_to_mapping
@@ -39,5 +41,7 @@ def test_the_committed_figures_are_of_the_family_as_it_is() -> None:
     assert found["family"] == expected["family"]
     assert found["host"] == expected["host"]
     assert found["data_digest"] == now.data_digest
+    plan = headroom_plan(now, EvaluationOptions(**told["options"]))
+    assert told["first_hosts"] == json.loads(json.dumps(first_hosts(plan)))
     names = [arm.name for arm in arms(now.host.topology, slots_of(now.host), now.rules)]
     assert [row["schedule"] for row in told["schedules"]] == names

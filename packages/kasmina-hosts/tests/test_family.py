@@ -98,11 +98,14 @@ def test_a_draw_is_a_function_of_its_seed(topology: Topology) -> None:
 def test_what_is_lacked_changes_neither_the_data_nor_the_size(seed: int) -> None:
     drawn = {lack: HostFamily().draw(seed, lack=lack) for lack in LACKS[Topology.CNN]}
     whole = drawn[Lack.NOTHING]
-    least = size_of(replace(CNN, width=whole.config.width, kernels=(5, 1, 1)), whole.task.num_classes)
+    plain = replace(CNN, width=whole.config.width, kernels=(5, 1, 1))
+    least = size_of(plain, whole.task.num_classes)
+    first = size_of(replace(plain, inner_widths=(0, 0, plain.width)), whole.task.num_classes) - least
     assert all(member.lack is lack for lack, member in drawn.items())
     assert all(same_data(member.task, whole.task) for member in drawn.values())
     assert all(
-        least < size_of(member.config, member.task.num_classes) <= 1.4 * least for member in drawn.values()
+        least < size_of(member.config, member.task.num_classes) <= first + 1.25 * least
+        for member in drawn.values()
     )
     alike = HostFamily().draw(seed)
     assert same(alike, drawn[alike.lack])
@@ -247,12 +250,18 @@ def test_hosts_are_as_large_as_one_that_lacks_nothing(
     least = size_of(plain, whole.task.num_classes)
     channels = plain.width / (FEATURES_PER_CHANNEL if topology is Topology.TRANSFORMER else 1)
     assert widths[0] <= channels <= widths[1]
-    assert size_of(member.config, member.task.num_classes) <= max(
-        1.4 * least, least + 2
-    )  # a single channel is not squeezed
-    assert least <= size_of(whole.config, whole.task.num_classes)
+    firsts = [
+        size_of(
+            replace(plain, inner_widths=tuple(plain.width * (other == stage) for other in range(3))),
+            whole.task.num_classes,
+        )
+        for stage in range(3)
+    ]
+    most = min(firsts) + 0.25 * least
+    assert size_of(member.config, member.task.num_classes) <= most + 2  # a single channel is not squeezed
+    assert min(firsts) <= size_of(whole.config, whole.task.num_classes)
     if widths[0] >= 4:
-        assert size_of(member.config, member.task.num_classes) > least
+        assert size_of(member.config, member.task.num_classes) > 0.9 * min(firsts)
         inner = [each for each in member.config.inner_widths if 0 < each < member.config.width]
         assert len(inner) in ((1, 2) if lack is Lack.SQUEEZE else (0,))
 

@@ -21,16 +21,15 @@ _END = 2**31  # what `HostConfig` holds is below it
 # Channels of a host that lacks width; tokens have twice as many features. Convolutional hosts of fewer cannot be helped
 # much, whatever they grow: the classifier's input, normalised over three channels, has two degrees of freedom.
 _NARROW = {Topology.CNN: (4, 4), Topology.TRANSFORMER: (2, 3)}
-# A convolutional host that lacks nothing sees its neighbours once, in a wide stem, as ResNets do (K. He et al., Deep
-# Residual Learning for Image Recognition, https://arxiv.org/abs/1512.03385). More such stages would bring little, and
-# make seeds cheap beside the host: a heavy seed is 1.2 times as large as one of kernels (3, 1, 3), 2 times as this.
+# A convolutional host that lacks nothing sees its neighbours once, in a wide stem. More such stages would bring little,
+# and make seeds cheap beside the host: a heavy seed is 1.2 times as large as one of kernels (3, 1, 3), 2 times as this.
 _STEM = (5, 1, 1)
 _NARROW_STEMS = (1, 3)
 _SQUEEZED = 1  # channels or hidden units that stages or blocks are squeezed through
 _NOISY, _SHIFTED, _OCCLUDED = 0.25, 0.35, 0.35  # shares of the members
-# Hosts are larger by such a share than one that lacks nothing. Sizes that such hosts alone have would give them away,
-# so that these are enlarged too, and the first channel more inside a stage costs a seventh of a host.
-_LARGER = (0.15, 0.4)
+# Hosts are up to so much larger than one that lacks nothing and has one channel more inside a stage. The first such
+# channel costs a sixth of a host, and sizes that only hosts that lack nothing have would give them away.
+_LARGER = 0.25
 
 
 class Lack(StrEnum):
@@ -77,18 +76,19 @@ class HostFamily:
     included, and all between are as likely, but for `class_counts`, of which the larger of two draws counts: where few
     classes are to be told apart, a host hardly lacks anything that growth could bring.
 
-    What a host lacks would show in its number of parameters. So hosts of all kinds are drawn equally large: 15 to 40 %
-    larger than one that lacks nothing and is led through nothing. The difference goes into the inner widths of stages
-    or blocks that are not squeezed. A convolution that is led through more channels than it gives is two linear maps in
-    a row, so it computes nothing new (and trains a little worse: 3 points where samples are few); the MLP of a block
-    gets more hidden units. Once a seed is planted its size tells the width of its layer, as in any network.
+    What a host lacks would show in its number of parameters. So hosts of all kinds are drawn equally large: up to a
+    quarter larger than one that lacks nothing and has one inner channel more than channels in one stage. The difference
+    goes into the inner widths of stages or blocks that are not squeezed. A convolution that is led through more
+    channels than it gives is two linear maps in a row, so it computes nothing new (and trains a little worse: 3 points
+    where samples are few); the MLP of a block gets more hidden units. Once a seed is planted its size tells
+    the width of its layer, as in any network.
 
     >>> family = HostFamily(lacks=(Lack.KERNELS, Lack.WIDTH))
     >>> task, config, lack = family.draw(3)
     >>> task.name
     'digits, 242 samples, shift 1'
     >>> lack.value, config.width, config.kernels, config.inner_widths
-    ('kernels', 7, (1, 1, 1), (9, 7, 12))
+    ('kernels', 7, (1, 1, 1), (8, 7, 12))
     >>> family.draw_max_epochs(3)
     39
 
@@ -152,7 +152,7 @@ class HostFamily:
         Args:
             seed: at least 0.
             config: topology and all that is not drawn. Drawn are width, kernels, inner widths, norms and attention;
-                hosts that lack norms learn by SGD.
+                hosts that lack norms learn by SGD, whatever `config.optimizer` is, at `config.learning_rate`.
             data: what to vary; None takes the digits.
             lack: what the host is to lack; None draws it. The data of a seed are the same whatever hosts lack.
 
@@ -232,7 +232,12 @@ class HostFamily:
             norms=(True,) * NUM_SLOTS,
             attention=(True,) * NUM_SLOTS,
         )
-        size = int(host_size(whole, image_shape, num_classes) * (1 + rng.uniform(*_LARGER)))
+        first = min(
+            stage_size(whole, stage, image_shape[0], whole.width)
+            - stage_size(whole, stage, image_shape[0], 0)
+            for stage in range(NUM_SLOTS)
+        )
+        size = first + int(host_size(whole, image_shape, num_classes) * (1 + _LARGER * rng.random()))
         squeezed = set[int]()
         match lack:
             case Lack.NOTHING:
@@ -277,6 +282,10 @@ def _enlarged(
         added = stage_size(config, stage, in_channels, inner) - plain[stage]
         if more >= 0 and added > 0:
             inner_widths[stage], spare = inner, spare - added
+    for stage in (stage for stage in reversed(order) if inner_widths[stage]):
+        step = second[stage] - first[stage]
+        inner_widths[stage] = min(inner_widths[stage] + spare // step, _END - 1)
+        spare %= step
     return replace(config, inner_widths=tuple(inner_widths))
 
 

@@ -140,7 +140,7 @@ def test_epoch_of_the_family(
     benchmark: BenchmarkFixture, blueprint: BlueprintAction | None, column: str
 ) -> None:
     """A host as `HostFamily` draws it: filled up inside, so that its size does not tell what it lacks."""
-    config = HostConfig(kernels=(3, 1, 1), inner_widths=(14, 14, 14))
+    config = HostConfig(width=8, kernels=(5, 1, 1), inner_widths=(0, 9, 9))
     if column == ORDINARY:
         way = ordinary(32, config, blueprint)
     else:
@@ -149,7 +149,7 @@ def test_epoch_of_the_family(
     measure(
         benchmark,
         "One epoch of 32 hosts of the family, 384 samples",
-        f"kernels 3, 1, 1, inner 14, {seeds}",
+        f"width 8, kernels 5, 1, 1, {seeds}",
         column,
         way,
     )

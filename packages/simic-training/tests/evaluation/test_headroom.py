@@ -14,6 +14,7 @@ from leyline_types import BlueprintAction, LegalityRules
 from simic_training.engines.here import HereEngine
 from simic_training.engines.local import LocalEngine
 from simic_training.evaluation.headroom import (
+    Bare,
     Headroom,
     bare_hosts,
     choices_table,
@@ -129,18 +130,26 @@ def made_up_outcomes(lot: Lot, keys: list[str], best: str) -> Found:
         price = torch.tensor([host.price for host in hosts])
         return Outcomes(hosts, accuracy, accuracy, 400 * size, size, gained / 10 - price * (size - 1))
 
-    return Found({key: outcomes(key) for key in keys}, features=torch.rand(len(hosts), 5))
+    return Found({key: outcomes(key) for key in keys})
+
+
+def looked_at(lot: Lot) -> Found:
+    """Features that say whose they are."""
+    group = lot.stage.draw.group(lot.member)
+    rows = [(lot.member, seed, list(Lack).index(group.lack)) for seed in group.host_seeds]
+    return Found({}, features=torch.tensor(rows).float())
 
 
 def measured(best_on_training: str, best_on_held_out: str) -> Measured:
-    """What comes of results that nobody played."""
+    """What comes of results that nobody played, and of looks that show who was looked at."""
     plan = headroom_plan(ENV, OPTIONS)
     batches = headroom_batches(ENV, plan)
-    looks = next(batches)
-    assert [part.unit.name for part in looks.parts] == [lot.name for lot in plan.looked_lots]
-    batches.send([found_to_bytes(made_up_outcomes(lot, [], "")) for lot in plan.looked_lots])
+    arms = next(batches)
+    assert [part.unit.name for part in arms.parts] == [lot.name for lot in plan.training_lots]
     found = [made_up_outcomes(lot, list(lot.names), best_on_training) for lot in plan.training_lots]
-    batch = batches.send([found_to_bytes(each) for each in found])
+    looks = batches.send([found_to_bytes(each) for each in found])
+    assert [part.unit.name for part in looks.parts] == [lot.name for lot in plan.looked_lots]
+    batch = batches.send([found_to_bytes(looked_at(lot)) for lot in plan.looked_lots])
     contents = []
     for lot, part in zip(plan.held_out_lots, batch.parts, strict=True):
         keys = [player.key for player in part.unit.arguments[2]]
@@ -150,7 +159,7 @@ def measured(best_on_training: str, best_on_held_out: str) -> Measured:
     except StopIteration as stop:
         result: Measured = stop.value
         return result
-    raise AssertionError("two batches are all")
+    raise AssertionError("three batches are all")
 
 
 def test_choices_are_made_on_training_hosts_whatever_is_best_elsewhere() -> None:
@@ -168,6 +177,17 @@ def test_choices_are_made_on_training_hosts_whatever_is_best_elsewhere() -> None
     assert leads == pytest.approx(
         [3 - 0.5 * sum(PRICES) / 3, -3 - 0.5 * sum(PRICES) / 3, -0.5 * sum(PRICES) / 3]
     )
+
+
+def test_the_table_of_arms_has_those_hosts_first_on_which_arms_were_played() -> None:
+    table = table_from_bytes(measured("norm r0c1 @0", NONE).arms)
+    stage = headroom_plan(ENV, OPTIONS).training
+    assert len(table.gain) == sum(len(group.host_seeds) for group in stage.groups) == 4
+    assert len(table.features) == 16
+    seeds = [seed for member in range(8) for seed in stage.draw.group(member).host_seeds]
+    assert table.features[:, 1].tolist() == torch.tensor(seeds).float().tolist()
+    assert table.features[:, 0].tolist() == [member for member in range(8) for _ in range(2)]
+    assert table.lack.tolist() == table.features[:, 2].tolist() == [0, 0, 2, 2] * 4
 
 
 def test_rivals_come_at_every_price_on_the_same_hosts() -> None:
@@ -195,6 +215,7 @@ def returns(*values: float) -> tuple[Outcomes, ...]:
 
 RIVALS = {
     NONE: returns(1.0, 2.0, 3.0),
+    RANDOM: returns(-2.0, -1.0, 0.0),
     SINGLE: returns(1.0, 2.0, 3.0),
     PER_PRICE: returns(1.1, 2.1, 3.1),
     HEURISTIC: returns(0.0, 0.0, 0.0),
@@ -214,8 +235,9 @@ def test_tables_by_hand() -> None:
     assert size == 1.5
     assert table.rows[SINGLE][1] is None
     assert table.rows[PER_PRICE][2] is None
-    kinds = kinds_table(RIVALS)
-    assert kinds.rows["nothing (3 hosts)"] == pytest.approx((2.0, 2.0, 2.1, 0.0, 2.5))
+    kinds = kinds_table(RIVALS, {Lack.NOTHING: 0.75, Lack.SQUEEZE: 0.5})
+    assert kinds.rows["nothing (3 hosts)"] == pytest.approx((75.0, 2.0, -1.0, 2.0, 2.1, 0.0, 2.5))
+    assert "chance is 50 %" in kinds.note
     chosen = choices_table(KINDS.overall, headroom_plan(ENV, OPTIONS).training)
     assert chosen.rows["at 0.1"] == pytest.approx((HEAVY.name, 0.9, NORM.name, 0.19, 0.19))
     assert chosen.rows["at 1"] == pytest.approx((NORM.name, 0.1, NONE, 0.0, 0.1))
@@ -258,37 +280,47 @@ def test_norm_everywhere_may_be_best_at_one_price_in_three() -> None:
 
 
 def grown(sizes: list[float], values: list[float]) -> Outcomes:
-    return make_outcomes([50.0] * len(sizes), values, sizes=sizes)
+    """Of three hosts of three members."""
+    hosts = [make_host(place, member=place) for place in range(len(sizes))]
+    return make_outcomes([50.0] * len(sizes), values, sizes=sizes, hosts=hosts)
 
 
-def test_where_the_rule_grows_nothing_none_is_compared_with_the_best_schedule() -> None:
-    """The first host at all three prices, the second at the last: four of nine, with leads of 1, 2, 3 and 5."""
+def test_where_the_rule_grows_nothing_none_is_compared_with_what_grows() -> None:
+    """The first host at all three prices, the second at the last: leads of 1, 2, 3 and 5 over the nearest."""
     some, more = [1.0, 1.5, 2.0], [1.0, 1.0, 2.0]
+    far = (grown([1.5] * 3, [-9.0, -9.0, 99.0]),) * 3
     rivals = {
         NONE: (grown([1.0] * 3, [4.0, 9.0, 9.0]),) * 3,
+        RANDOM: far,
+        SINGLE: far,
         PER_PRICE: tuple(
             grown([1.5] * 3, values) for values in ([3.0, 0.0, 0.0], [2.0, 0.0, 0.0], [1.0, 4.0, 0.0])
         ),
+        HEURISTIC: far,
         LEAP: tuple(grown(sizes, [0.0] * 3) for sizes in (some, some, more)),
     }
-    share, lead = bare_hosts(rivals)
-    assert share == pytest.approx(4 / 9)
+    shares, rival, lead = bare_hosts(rivals)
+    assert shares == pytest.approx((1 / 3, 1 / 3, 2 / 3))
+    assert rival == PER_PRICE
     assert lead is not None
     assert lead.mean == pytest.approx(11 / 4)
-    assert bare_hosts({**rivals, LEAP: (grown([1.5] * 3, [0.0] * 3),) * 3}) == (0.0, None)
+    one_member = {**rivals, LEAP: (grown(some, [0.0] * 3),) * 3}
+    assert bare_hosts(one_member) == Bare((1 / 3,) * 3, None, None)
+    assert bare_hosts({**rivals, LEAP: (grown([1.5] * 3, [0.0] * 3),) * 3}) == Bare((0.0,) * 3, None, None)
 
 
 def test_growing_nothing_must_be_best_for_a_tenth() -> None:
     sure = Estimate(0.2, 0.01, 0.4)
-    assert str(none_demand(0.1, sure)) == (
-        'reached: none is the best choice for at least 10 % of the hosts: "look, then leap" grows nothing on 10.0 %, '
-        f"mean over the prices; there none leads the best schedule per price by {sure.describe(2)}"
+    assert str(none_demand(Bare((0.0, 0.1, 0.2), PER_PRICE, sure))) == (
+        'reached: none is the best choice for at least 10 % of the hosts: "look, then leap" grows nothing on 10.0 % '
+        "(0 %, 10 %, 20 % by price); there none leads all that grow, the nearest (best schedule per price) by "
+        f"{sure.describe(2)}"
     )
-    assert not none_demand(0.0999, sure).reached
-    assert not none_demand(0.5, Estimate(0.2, 0.0, 0.4)).reached
-    assert str(none_demand(0.0, None)).endswith(
-        '"look, then leap" grows nothing on 0.0 %, mean over the prices'
-    )
+    assert not none_demand(Bare((0.0, 0.1, 0.19), PER_PRICE, sure)).reached
+    assert not none_demand(Bare((0.5,) * 3, PER_PRICE, Estimate(0.2, 0.0, 0.4))).reached
+    few = none_demand(Bare((0.5,) * 3, None, None))
+    assert not few.reached
+    assert few.figure.endswith("of too few members to compare it there with what grows")
 
 
 def test_the_gate_asks_all_of_it() -> None:
@@ -297,9 +329,12 @@ def test_the_gate_asks_all_of_it() -> None:
     assert gate[0].figure.startswith("0.40 ")
     assert gate[1].figure.startswith("0.50 ")
     assert gate[2].figure == "at 3 of 3 (0.1, 0.3, 1)"
-    bare = tuple(grown([1.0] * 3, [2.1, 3.1, 4.1]) for _ in PRICES)
-    gate = gate_of({**RIVALS, NONE: bare, LEAP: bare}, KINDS.overall)
-    assert [demand.reached for demand in gate] == [True] * 4
+    values = {RANDOM: -9.0, SINGLE: 0.0, PER_PRICE: 0.1, HEURISTIC: -1.0, NONE: 0.5, LEAP: 0.5}
+    rivals = {
+        name: (grown([1.0 if name == LEAP else 1.5] * 3, [value, 1 + value, 2 + value]),) * 3
+        for name, value in values.items()
+    }
+    assert [demand.reached for demand in gate_of(rivals, KINDS.overall)] == [True] * 4
     gate = gate_of({**RIVALS, LEAP: RIVALS[HEURISTIC]}, KINDS.overall)
     assert [demand.reached for demand in gate] == [False, False, True, False]
 
@@ -332,7 +367,7 @@ def test_all_is_measured(headroom: Headroom) -> None:
     table = table_from_bytes(headroom.arms)
     assert table.gain.shape == table.added.shape == (4, 4)
     assert len(table.features) == len(table.lack) == 16
-    assert table.lack.tolist() == [0, 0, 2, 2] * 4
+    assert [host["lack"] for host in headroom.settings["first_hosts"]] == ["nothing", "squeeze"]
     assert (table.added > 0).all()
     assert rivals.rows[NONE][-1] == 1
     assert headroom.settings["config"]["env"]["data_digest"].startswith("1797 samples of 1x8x8")
@@ -343,7 +378,7 @@ def test_what_acts_by_the_price_plays_at_every_price(headroom: Headroom, folder:
     plan = headroom_plan(ENV, OPTIONS)
     runner = PartsRunner(HereEngine(), folder, total=1, total_cost=1.0)
     found = run_batches(headroom_batches(ENV, plan), runner).held_out.outcomes
-    for name in (HEURISTIC, LEAP):
+    for name in ADAPTIVE:
         for price in PRICES:
             played = found[f"{name} at {price:g}"]
             assert {host.price for host in played.hosts} == {price}

@@ -18,6 +18,8 @@ from simic_training.evaluation.look_then_leap import (
     Predict,
     fit_arms,
     look,
+    mean_arms,
+    named_share,
     table_from_bytes,
     table_to_bytes,
 )
@@ -171,6 +173,31 @@ def test_kinds_that_look_alike_count_by_how_often_they_occur() -> None:
     effects = fit_arms(table)(torch.zeros(1, 3))
     assert effects.gain.item() == pytest.approx(0.75 * 8 - 0.25 * 4, abs=0.2)
     assert effects.added.item() == pytest.approx(1.5, abs=0.05)
+
+
+def test_arms_must_be_played_on_every_kind_that_is_looked_at() -> None:
+    table = made_up_table(30, 20)
+    with pytest.raises(ValueError, match=r"arms must be played on hosts of every kind .* on none of kind 7"):
+        fit_arms(table._replace(lack=torch.cat([table.lack[:-1], torch.tensor([7])])))
+
+
+def test_without_a_look_all_hosts_are_expected_to_gain_the_same() -> None:
+    table = made_up_table(30, 20)
+    effects = mean_arms(table)(table.features[:3])
+    torch.testing.assert_close(effects.gain, table.gain.double().mean(0).expand(3, 2))
+    torch.testing.assert_close(effects.added, table.added.double().mean(0).expand(3, 2))
+
+
+def test_kinds_are_named_from_other_members_alone() -> None:
+    """By the first feature; and by chance where each member shows its own number alone."""
+    table = made_up_table(60, 20)
+    members = [place // 2 for place in range(60)]
+    assert all(share > 0.9 for share in named_share(table, members).values())
+    own = table._replace(
+        features=torch.tensor(members).float()[:, None], lack=(torch.tensor(members) % 2) + 4
+    )
+    assert set(named_share(own, members)) == {4, 5}
+    assert all(share < 0.7 for share in named_share(own, members).values())
 
 
 def test_equal_tables_give_equal_models_and_each_host_its_own_answer() -> None:

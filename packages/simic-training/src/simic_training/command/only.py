@@ -78,15 +78,19 @@ def play_only(
             while not (units := _named(name, batch)):
                 batch = batches.send(runner.do_units(*batch))
     (unit,) = units
-    outcomes = found_of(lot, batch.work(batch.shared, *unit.arguments)).outcomes
+    found = found_of(lot, batch.work(batch.shared, *unit.arguments))
     rows = [
         (player, *(f"{float(values.double().mean()):.2f}" for values in each[1:]))
-        for player, each in outcomes.items()
+        for player, each in found.outcomes.items()
     ]
     group = lot.stage.draw.group(lot.member)
     seeds = ", ".join(map(str, group.host_seeds))
-    headings = ("means", "test accuracy %", "val accuracy %", "parameters", "size", "return")
-    show_rows(console, f"{name}: {in_words(group)}, host seeds {seeds}", headings, rows)
+    told = f"{name}: {in_words(group)}, host seeds {seeds}"
+    if found.features is None:
+        headings = ("means", "test accuracy %", "val accuracy %", "parameters", "size", "return")
+        show_rows(console, told, headings, rows)
+    else:
+        say(console, f"{told}: looked at, {found.features.shape[1]} features")
     say(console, f"Its result was not kept; {shlex.join(('tamiyo', *words))} does the same again")
 
 

@@ -13,14 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kasmina_hosts import Lack
 from leyline_types import BlueprintAction
 from simic_training.engines.unit import Engine
 from simic_training.evaluation.comparisons import INTERVALS
 from simic_training.evaluation.headroom_units import (
+    BLIND,
     LEAP,
     PER_PRICE,
     PRICES,
     USUAL,
+    HeadroomPlan,
     headroom_batches,
     headroom_plan,
     rivals_of,
@@ -38,7 +41,8 @@ from simic_training.evaluation.tables import (
     table_to_json,
     table_to_markdown,
 )
-from simic_training.evaluation.units import SINGLE, play_lots
+from simic_training.evaluation.units import HEURISTIC, RANDOM, SINGLE, play_lots
+from simic_training.growth.draws import lacks_of
 from simic_training.runs.config import TrainConfig
 from simic_training.runs.settings import config_to_mapping
 from simic_training.statistics import Estimate
@@ -46,6 +50,8 @@ from simic_training.statistics import Estimate
 FORMAT: Final = 1
 JUDGED: Final = LEAP
 """What the gate is about, named before anything is scored: the better of two rules would be the luckier."""
+GROWERS: Final = (RANDOM, SINGLE, PER_PRICE, HEURISTIC)
+"""With whom growing nothing is compared: none of them is told what a host lacks."""
 LEAD_PER_PRICE: Final = 0.15
 LEAD_SINGLE: Final = 0.3
 NORM_SHARE: Final = 1 / 3
@@ -71,7 +77,8 @@ class Headroom:
         settings: as plain data, and the mean effects of every arm on the training hosts.
         tables: the rivals; the same by kind; the choices.
         gate: what is asked of a family, line by line.
-        arms: what every arm brought on each training host, see `look_then_leap.table_to_bytes`.
+        arms: what every arm brought on each training host, and what these and more show and lack, see
+            `look_then_leap.table_to_bytes`.
     """
 
     settings: Mapping[str, Any]
@@ -112,10 +119,11 @@ def measure_headroom(
             "options": chosen_on,
             "prices": list(PRICES),
             "schedules": list(choice_rows(measured.choices.overall)),
+            "first_hosts": first_hosts(plan),
         },
         tables=(
             rivals_table(rivals),
-            kinds_table(rivals),
+            kinds_table(rivals, measured.named),
             choices_table(measured.choices.overall, plan.training),
         ),
         gate=gate_of(rivals, measured.choices.overall),
@@ -149,9 +157,10 @@ def rivals_table(rivals: Mapping[str, Sequence[Outcomes]]) -> Table:
         title=f"Headroom ({len(hosts)} held-out hosts)",
         note=(
             f"return: mean over the prices {', '.join(f'{price:g}' for price in PRICES)}. Schedules are chosen on "
-            f"training hosts, and no rule is told the kind of a host. {LEAP}: {LOOK_EPOCHS} epochs without growth, "
-            "then the schedule that is best at this price, or none, by what training hosts gained that lack what this "
-            "host seems to lack. size: final parameters over the bare host's. "
+            f"training hosts, and no rule is told the kind of the host that it plays on. {LEAP}: {LOOK_EPOCHS} epochs "
+            "without growth, then the schedule that is best at this price, or none, by what training hosts gained that "
+            f"lack what this host seems to lack. {BLIND}: at the same epoch, by what all training hosts gained. size: "
+            "final parameters over the bare host's. "
             f"{len({host.member for host in hosts})} members of the family. {INTERVALS}"
         ),
         columns=(
@@ -165,19 +174,38 @@ def rivals_table(rivals: Mapping[str, Sequence[Outcomes]]) -> Table:
     )
 
 
-def kinds_table(rivals: Mapping[str, Sequence[Outcomes]]) -> Table:
-    """A row for each kind of hosts: the mean return of every rival over all prices."""
+def first_hosts(plan: HeadroomPlan) -> list[dict[str, object]]:
+    """The first held-out member of each lack, as plain data: they tell whether figures are of today's family."""
+    draw = plan.held_out.draw
+    return [draw.group(member).describe() for member in range(len(lacks_of(draw.env)))]
+
+
+def kinds_table(rivals: Mapping[str, Sequence[Outcomes]], named: Mapping[Lack, float]) -> Table:
+    """A row for each kind of hosts: how often a look names it, and the mean return of every rival over all prices.
+
+    Args:
+        rivals: from `rivals_of`.
+        named: see `Measured`.
+    """
     rows: dict[str, tuple[Cell, ...]] = {}
     hosts = rivals[NONE][0].hosts
     for lack in dict.fromkeys(host.lack for host in hosts):
         means = [
             float(_returns([each.of_lack(lack) for each in priced]).mean()) for priced in rivals.values()
         ]
-        rows[f"{lack.value} ({sum(host.lack is lack for host in hosts)} hosts)"] = tuple(means)
+        name = f"{lack.value} ({sum(host.lack is lack for host in hosts)} hosts)"
+        rows[name] = (100 * named[lack], *means)
     return Table(
         title="Return by what the bare hosts lack",
-        note="Means over the hosts of each kind and over all prices.",
-        columns=tuple(Column(name=name, decimals=2) for name in rivals),
+        note=(
+            "Means over the hosts of each kind and over all prices. named: training hosts of which the classifier of "
+            f"{LEAP!r} names what they lack, by cross-validation over members; chance is "
+            f"{100 / len(named):.0f} %."
+        ),
+        columns=(
+            Column(name="named, %", decimals=0),
+            *(Column(name=name, decimals=2) for name in rivals),
+        ),
         rows=rows,
     )
 
@@ -225,7 +253,7 @@ def gate_of(rivals: Mapping[str, Sequence[Outcomes]], choice: ScheduleChoice) ->
         lead_demand(PER_PRICE, lead_over(JUDGED, PER_PRICE, rivals), LEAD_PER_PRICE),
         lead_demand(SINGLE, lead_over(JUDGED, SINGLE, rivals), LEAD_SINGLE),
         norm_demand(best, _norm_everywhere(choice)),
-        none_demand(*bare_hosts(rivals)),
+        none_demand(bare_hosts(rivals)),
     )
 
 
@@ -254,39 +282,53 @@ def norm_demand(best: Mapping[float, str], norm: str) -> Demand:
     )
 
 
-def bare_hosts(rivals: Mapping[str, Sequence[Outcomes]]) -> tuple[float, Estimate | None]:
-    """On what share of the hosts the rule that is judged grows nothing, and how much that saves there.
+class Bare(NamedTuple):
+    """Where the rule that is judged grows nothing.
 
     What is best on a host is not told by playing every schedule on it once: the best of many is the luckiest. So hosts
-    are told apart by a rule that was fitted on others, and growing nothing is compared with one rival.
-
-    Returns:
-        The share, mean over the prices, 0 to 1; and the lead of `NONE` over the best schedule per price on those hosts,
-        None where there are none.
-    """
-    places = [torch.nonzero(each.size == 1).flatten().tolist() for each in rivals[JUDGED]]
-    share = fmean(len(taken) / len(each.hosts) for taken, each in zip(places, rivals[JUDGED], strict=True))
-    if not share:
-        return 0.0, None
-    none, grown = (
-        join_outcomes([each.take(taken) for each, taken in zip(rivals[name], places, strict=True)])
-        for name in (NONE, PER_PRICE)
-    )
-    check_paired(PER_PRICE, grown, none)
-    return share, none.mean(none.episode_return - grown.episode_return)
-
-
-def none_demand(share: float, lead: Estimate | None) -> Demand:
-    """That a rule has to tell whether to grow at all.
+    are told apart by a rule that was fitted on others, and growing nothing is compared there with all that grow.
 
     Args:
-        share, lead: from `bare_hosts`.
+        shares: of the hosts, 0 to 1, at each of `PRICES`.
+        rival: who comes nearest to growing nothing there. lead: that of `NONE` over it. None where the hosts are of
+            fewer than two members.
     """
-    there = "" if lead is None else f"; there none leads the {PER_PRICE} by {lead.describe(2)}"
+
+    shares: tuple[float, ...]
+    rival: str | None
+    lead: Estimate | None
+
+
+def bare_hosts(rivals: Mapping[str, Sequence[Outcomes]]) -> Bare:
+    """Where the rule that is judged grows nothing, and what that saves."""
+    places = [torch.nonzero(each.size == 1).flatten().tolist() for each in rivals[JUDGED]]
+    shares = tuple(len(taken) / len(each.hosts) for taken, each in zip(places, rivals[JUDGED], strict=True))
+
+    def there(name: str) -> Outcomes:
+        return join_outcomes([each.take(taken) for each, taken in zip(rivals[name], places, strict=True)])
+
+    none = there(NONE)
+    if len({host.member for host in none.hosts}) < 2:
+        return Bare(shares, None, None)
+    leads = {}
+    for name in GROWERS:
+        check_paired(name, there(name), none)
+        leads[name] = none.mean(none.episode_return - there(name).episode_return)
+    nearest = min(leads, key=lambda name: leads[name].mean)
+    return Bare(shares, nearest, leads[nearest])
+
+
+def none_demand(bare: Bare) -> Demand:
+    """That a rule has to tell whether to grow at all."""
+    shares = " %, ".join(f"{100 * share:.0f}" for share in bare.shares)
+    there = "of too few members to compare it there with what grows"
+    if bare.lead is not None:
+        there = f"there none leads all that grow, the nearest ({bare.rival}) by {bare.lead.describe(2)}"
+    share = fmean(bare.shares)
     return Demand(
         f"none is the best choice for at least {100 * NONE_SHARE:g} % of the hosts",
-        f'"{JUDGED}" grows nothing on {100 * share:.1f} %, mean over the prices{there}',
-        share >= NONE_SHARE and lead is not None and lead.low > 0,
+        f'"{JUDGED}" grows nothing on {100 * share:.1f} % ({shares} % by price); {there}',
+        share >= NONE_SHARE and bare.lead is not None and bare.lead.low > 0,
     )
 
 

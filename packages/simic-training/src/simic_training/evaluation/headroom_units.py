@@ -9,7 +9,6 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from kasmina_hosts import Lack
@@ -22,12 +21,16 @@ from simic_training.evaluation.look_then_leap import (
     Predict,
     fit_arms,
     look,
+    mean_arms,
+    named_share,
     table_from_bytes,
     table_to_bytes,
 )
 from simic_training.evaluation.outcomes import (
     Found,
+    Host,
     Outcomes,
+    check_paired,
     found_to_bytes,
     hosts_in,
     join_found,
@@ -72,17 +75,20 @@ PRICES: Final = (0.1, 0.3, 1.0)
 PER_PRICE: Final = "best schedule per price"
 PER_KIND: Final = "best schedule per price and kind"
 LEAP: Final = "look, then leap"
-ADAPTIVE: Final = (HEURISTIC, LEAP)
-"""Rules that look at the host and the price: each plays once at each of `PRICES`."""
+BLIND: Final = "leap without a look"
+"""What `LEAP` does at the same epoch if all that it knows is the price: what looking alone is worth."""
+ADAPTIVE: Final = (HEURISTIC, BLIND, LEAP)
+"""Rules that act by the price: each plays once at each of `PRICES`."""
 USUAL: Final = EvaluationOptions(
     members_per_lack=24, hosts_per_member=2, training_members_per_lack=16, training_hosts_per_member=2
 )
-"""240 held-out hosts of the five kinds of convolutional hosts, 160 to choose on."""
+"""240 held-out hosts of the five kinds of convolutional hosts, 160 to choose on, 640 to look at."""
 QUICK: Final = EvaluationOptions(
     members_per_lack=2, hosts_per_member=2, training_members_per_lack=2, training_hosts_per_member=1
 )
 LOOKS: Final = 4
 """Times as many training members are looked at as the arms are played on."""
+_LACKS: Final = tuple(Lack)  # by the numbers that tables of arms hold
 
 
 class HeadroomPlan(NamedTuple):
@@ -91,22 +97,23 @@ class HeadroomPlan(NamedTuple):
     Args:
         arms: the candidates.
         training, held_out: where they are chosen, and where all rivals are scored.
+        training_lots: who plays on training hosts.
         looked_lots: hosts of training members that are looked at, those of `training` before others.
-        training_lots, held_out_lots: who plays. On held-out hosts the names of the players are those of `roles`, for
+        held_out_lots: who plays. On held-out hosts the names of the players are those of `roles`, for
             what they stand for is known once the arms were played; schedules that stand for several play once.
     """
 
     arms: tuple[Schedule, ...]
     training: Stage
     held_out: Stage
-    looked_lots: tuple[Lot, ...]
     training_lots: tuple[Lot, ...]
+    looked_lots: tuple[Lot, ...]
     held_out_lots: tuple[Lot, ...]
 
     @property
     def lots(self) -> tuple[Lot, ...]:
         """All of them, in order."""
-        return self.looked_lots + self.training_lots + self.held_out_lots
+        return self.training_lots + self.looked_lots + self.held_out_lots
 
 
 class Choices(NamedTuple):
@@ -121,12 +128,15 @@ class Measured(NamedTuple):
 
     Args:
         choices: made on the training hosts.
-        arms: what every arm brought on each of them, as `table_to_bytes` writes it.
+        arms: what every arm brought on each of them, and what they and others show and lack, as `table_to_bytes`
+            writes it.
+        named: see `look_then_leap.named_share`, by what hosts lack.
         training, held_out: what came of it, by the key of the player.
     """
 
     choices: Choices
     arms: bytes
+    named: Mapping[Lack, float]
     training: Found
     held_out: Found
 
@@ -155,32 +165,39 @@ def headroom_plan(env: GrowthConfig, options: EvaluationOptions) -> HeadroomPlan
         schedules,
         training,
         held_out,
-        tuple(Lot(looked, member, "look", (), LOOK_EPOCHS) for member in range(looked.members)),
         tuple(lots_of(training, "arms", names)),
+        tuple(Lot(looked, member, "look", (), LOOK_EPOCHS) for member in range(looked.members)),
         tuple(lots_of(held_out, "rivals", tuple(roles()))),
     )
 
 
 def headroom_batches(env: GrowthConfig, plan: HeadroomPlan) -> Generator[Batch, list[bytes], Measured]:
-    """Three batches: looks at training hosts, the arms on some of them, then all rivals on the held-out ones."""
-    looks = [Part(Unit(lot.name, (lot.stage.draw, lot.member)), lot.cost) for lot in plan.looked_lots]
-    features = join_found(list(found_in(plan.looked_lots, (yield Batch(look_unit, b"", looks))))).features
-    assert features is not None
+    """Three batches: the arms on training hosts, looks at these and more, then all rivals on the held-out ones."""
     schedules = {schedule.name: schedule for schedule in plan.arms}
     parts = [part_of(lot, schedules) for lot in plan.training_lots]
     training = join_found(list(found_in(plan.training_lots, (yield Batch(play_arms_unit, b"", parts)))))
     choices = choose(plan.arms, lacks_of(env), training.outcomes)
+
+    looks = [Part(Unit(lot.name, (lot.stage.draw, lot.member)), lot.cost) for lot in plan.looked_lots]
+    looked = join_found(list(found_in(plan.looked_lots, (yield Batch(look_unit, b"", looks)))))
     hosts = [
         host for lot in plan.looked_lots for host in hosts_in(lot.stage.draw.group(lot.member), lot.member)
     ]
-    table = table_to_bytes(
-        arm_table(plan.arms, training, features, [host.lack for host in hosts]),
-        list(schedules),
-        [(host.lack.value, host.member, host.epochs) for host in hosts],
+    table = arm_table(plan.arms, training, looked, hosts)
+    named = named_share(table, [host.member for host in hosts])
+    arms_and_looks = table_to_bytes(
+        table, list(schedules), [(host.lack.value, host.member, host.epochs) for host in hosts]
     )
+
     parts = [rivals_part(lot, choices) for lot in plan.held_out_lots]
-    contents = yield Batch(play_rivals_unit, table, parts)
-    return Measured(choices, table, training, join_found(list(found_in(plan.held_out_lots, contents))))
+    contents = yield Batch(play_rivals_unit, arms_and_looks, parts)
+    return Measured(
+        choices,
+        arms_and_looks,
+        {_LACKS[kind]: share for kind, share in named.items()},
+        training,
+        join_found(list(found_in(plan.held_out_lots, contents))),
+    )
 
 
 def choose(schedules: Sequence[Schedule], lacks: Sequence[Lack], training: Mapping[str, Outcomes]) -> Choices:
@@ -201,19 +218,22 @@ def choose(schedules: Sequence[Schedule], lacks: Sequence[Lack], training: Mappi
 def arm_table(
     schedules: Sequence[Schedule],
     training: Found,
-    features: Float[Tensor, "looked feature"],
-    lacks: Sequence[Lack],
+    looked: Found,
+    hosts: Sequence[Host],
 ) -> ArmTable:
-    """What each arm brought on each training host beside growing nothing there, and what more hosts show and lack.
+    """What each arm brought on each training host beside growing nothing there, and what these and more show and lack.
 
     Args:
         schedules: the arms. training: what came of them.
-        features, lacks: of hosts that were looked at, those that were trained before others.
+        looked: what came of looking.
+        hosts: that were looked at, those on which the arms were played before others.
     """
     none, played = training.outcomes[NONE], [training.outcomes[schedule.name] for schedule in schedules]
+    check_paired("look", none, none._replace(hosts=tuple(hosts[: len(none.hosts)])))
+    assert looked.features is not None
     return ArmTable(
-        features,
-        torch.tensor([tuple(Lack).index(lack) for lack in lacks]),
+        looked.features,
+        torch.tensor([_LACKS.index(host.lack) for host in hosts]),
         gain=torch.stack([each.val_accuracy - none.val_accuracy for each in played], 1).float(),
         added=torch.stack([each.size - none.size for each in played], 1).float(),
     )
@@ -300,12 +320,11 @@ def play_rivals_unit(table: bytes, draw: HostDraw, member: int, players: tuple[P
         return found_to_bytes(Found({}))
 
     def controller(player: Player) -> Controller[Tensor, Any]:
-        if player.name != LEAP:
+        if player.name not in (LEAP, BLIND):
             return controller_of(player, draw.env, seed=seed)
         slots, rules = slots_of(draw.env.host), draw.env.rules
-        return LookThenLeapController(
-            arms(draw.env.host.topology, slots, rules), _model(table), slots, rules=rules
-        )
+        predict = _model(table) if player.name == LEAP else mean_arms(table_from_bytes(table))
+        return LookThenLeapController(arms(draw.env.host.topology, slots, rules), predict, slots, rules=rules)
 
     played = play_players(players, draw, member, controller)
     return found_to_bytes(Found({name: outcomes_of(each) for name, each in played.items()}))

@@ -1,8 +1,8 @@
 """Look, then leap: what a host shows before anything grows in it, and the arm that a model of that expects to pay.
 
-A contextual bandit of one decision, whose arms have all been tried on some training hosts. Playing the arms takes a
-hundred times as long as looking, so that many more training hosts are looked at than played on: from these a classifier
-learns what hosts lack, and an arm is expected to bring what it brought on training hosts that lack the same.
+A contextual bandit of one decision, whose arms have all been tried on some training hosts. Playing all arms takes some
+forty times as long as looking, so that more training hosts are looked at than played on: from these a classifier learns
+what hosts lack, and an arm is expected to bring what it brought on training hosts that lack the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,6 +31,8 @@ LOOK_EPOCHS: Final = 4
 TREES: Final = 300
 MIN_LEAF: Final = 2
 """Hosts in a leaf."""
+FOLDS: Final = 5
+"""Of a cross-validation."""
 FEATURE_SHARE: Final = 0.5
 """Of the features, those among which each split is chosen."""
 
@@ -97,17 +99,21 @@ def fit_arms(table: ArmTable) -> Predict:
     """The mean effects of arms on training hosts of each kind, weighted by how likely a host is to be of that kind.
 
     Kinds are told apart by extremely randomised trees (P. Geurts et al., Extremely randomized trees, 2006,
-    https://doi.org/10.1007/s10994-006-6226-1). Measured on training hosts by cross-validation, this leads a forest that
-    regresses the effects themselves by 0.1 to 0.2 of return. Equal tables give equal models.
+    https://doi.org/10.1007/s10994-006-6226-1). Equal tables give equal models.
 
     Args:
         table: at least one host of each kind on which the arms were played.
+
+    Raises:
+        ValueError: hosts of some kind were only looked at.
     """
-    forest = _forest_class()(
-        n_estimators=TREES, min_samples_leaf=MIN_LEAF, max_features=FEATURE_SHARE, random_state=0, n_jobs=1
-    )
-    forest.fit(table.features.numpy(), table.lack.numpy())
     played = table.lack[: len(table.gain)]
+    only_seen = sorted(set(table.lack.tolist()) - set(played.tolist()))
+    if only_seen:
+        raise ValueError(
+            f"arms must be played on hosts of every kind that is looked at, but were on none of kind {only_seen[0]}"
+        )
+    forest = _forest().fit(table.features.numpy(), table.lack.numpy())
     gain, added = (
         torch.stack([effect[played == kind].mean(0) for kind in forest.classes_.tolist()]).double()
         for effect in (table.gain, table.added)
@@ -118,6 +124,36 @@ def fit_arms(table: ArmTable) -> Predict:
         return ArmEffects(likely @ gain, likely @ added)
 
     return predict
+
+
+def mean_arms(table: ArmTable) -> Predict:
+    """The mean effects of arms on all training hosts, whatever a host shows: to leap without a look."""
+
+    def predict(features: Float[Tensor, "host feature"]) -> ArmEffects:
+        return ArmEffects(*(effect.double().mean(0).expand(len(features), -1) for effect in table[2:]))
+
+    return predict
+
+
+def named_share(table: ArmTable, members: Sequence[int]) -> dict[int, float]:
+    """How often the classifier of `fit_arms` names what hosts of each kind lack, 0 to 1, by cross-validation.
+
+    Args:
+        table: of hosts of at least two members.
+        members: the member of the family that each host that was looked at is of: hosts of one are told apart by a
+            classifier that has seen none of it.
+    """
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    lacks, folds = table.lack.numpy(), GroupKFold(min(FOLDS, len(set(members))))
+    named = cross_val_predict(_forest(), table.features.numpy(), lacks, groups=list(members), cv=folds)
+    return {kind: float((named[lacks == kind] == kind).mean()) for kind in sorted(set(lacks.tolist()))}
+
+
+def _forest() -> "ExtraTreesClassifier":
+    return _forest_class()(
+        n_estimators=TREES, min_samples_leaf=MIN_LEAF, max_features=FEATURE_SHARE, random_state=0, n_jobs=1
+    )
 
 
 @cache

@@ -181,7 +181,7 @@ def unseen_stages(env: GrowthConfig, options: EvaluationOptions) -> Iterator[Sta
         yield held_out_stage(moved, options)._replace(title=f"Unseen data: {path.stem}")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _group(draw: HostDraw, member: int) -> HostGroup:
     drawn = family_member(draw.env, member, draw.seed, held_out=draw.held_out)
     rng = np.random.default_rng((4 + draw.held_out, draw.seed, member))  # 0 to 3 draw groups and members

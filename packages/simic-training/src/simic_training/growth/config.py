@@ -41,7 +41,7 @@ class GrowthConfig:
         family: what is drawn for every group of hosts: its data, what its hosts lack, their width, and how many epochs
             their episodes have.
         host: what is the same for all hosts. Length of episodes, width, kernels, inner widths, norms, attention and
-            price are drawn; they must keep their defaults here.
+            price are drawn; they must keep their defaults here. Hosts that lack norms learn by SGD in any case.
         group_size: hosts in a row that share what was drawn, and are trained as one population.
         replicas: hosts in a row that share price, first weights and order of data too, so that only actions tell them
             apart; divides `group_size`; 0 stands for the whole group.
