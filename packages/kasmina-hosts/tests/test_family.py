@@ -225,7 +225,7 @@ def test_the_size_does_not_tell_what_a_host_lacks(
     chance = 1 / len(LACKS[topology])
     forests = [RandomForestClassifier(50, min_samples_leaf=leaf, random_state=0) for leaf in (1, 20)]
     scores = [cross_val_score(forest, sizes, lacks, cv=5).mean() for forest in forests]
-    assert max(scores) < chance + 0.1  # found: 0.03 to 0.08 and -0.01 to 0.03 above chance
+    assert max(scores) < chance + 0.1  # found: 0.03 to 0.07 and -0.01 to 0.03 above chance
     # The forests do find what there is to find.
     widths = [str(member.config.width) for member in members[topology] if member.lack is Lack.NOTHING]
     whole = sizes[[lack == "nothing" for lack in lacks]]

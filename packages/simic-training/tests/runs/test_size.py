@@ -38,8 +38,10 @@ def needed(config: TrainConfig) -> tuple[float, str]:
 def test_the_widest_hosts_count(topology: Topology, width: int) -> None:
     host = HostConfig(topology=topology)
     found, most = needed(drawing(HostFamily(class_counts=(10, 10), widths=(4, 3000)), host))
-    one = host_bytes(replace(host, width=width), (1, 8, 8), 10)
-    assert found == pytest.approx(TINY.env.group_size * one, rel=0.02)
+    # Where only the stem of a convolutional host sees neighbours, one stage is led through as many channels at least.
+    stem = {"kernels": (5, 1, 1), "inner_widths": (0, width, 0)} if topology is Topology.CNN else {}
+    least = host_bytes(replace(host, width=width, **stem), (1, 8, 8), 10)  # type: ignore[arg-type]
+    assert 0.98 * least < found / TINY.env.group_size < 1.25 * least
     assert most == "2 hosts at once (`env.group_size`, `env.family.widths` up to 3000)"
 
 

@@ -6,9 +6,8 @@ from typing import Final
 
 import torch
 
-from kasmina_hosts import host_bytes
-from kasmina_hosts.family import FEATURES_PER_CHANNEL
-from leyline_types import Topology, observation_schema
+from kasmina_hosts import Lack, host_bytes
+from leyline_types import observation_schema
 from simic_training.growth.draws import GIB, draw_member, slots_of
 from simic_training.runs.config import TrainConfig
 from tamiyo_policies import PolicyConfig, get_policy
@@ -26,8 +25,8 @@ def check_size(config: TrainConfig) -> None:
     """See that a run fits into `config.memory_limit`.
 
     What is counted: weights, gradients and moments of the policy; the hosts that one worker grows at once, of the
-    largest width and lacking nothing; and the features of an update of the longest episodes. Seeds, activations
-    and masks come on top: this is a lower bound.
+    largest width, as the family draws one that lacks nothing; and the features of an update of the longest episodes.
+    Seeds, activations and masks come on top: this is a lower bound.
 
     Weights and batches of earlier updates that `stale_updates` keeps are counted too.
 
@@ -63,9 +62,9 @@ def check_hosts(config: TrainConfig, at_once: int) -> None:
 
 
 def _hosts_bytes(config: TrainConfig, at_once: int) -> int:
-    per_channel = FEATURES_PER_CHANNEL if config.env.host.topology is Topology.TRANSFORMER else 1
-    host = replace(config.env.host, width=per_channel * config.env.family.widths[1])
-    task = draw_member(config.env, config.seed).task
+    family = config.env.family
+    widest = replace(config.env, family=replace(family, widths=(family.widths[1],) * 2))
+    task, host, _ = draw_member(widest, config.seed, lack=Lack.NOTHING)
     channels, height, width = task.train.images.shape[1:]
     return at_once * host_bytes(host, (channels, height, width), task.num_classes)
 
