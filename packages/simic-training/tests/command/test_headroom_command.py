@@ -9,6 +9,7 @@ import pytest
 from commands import FAMILY, end, start
 from processes import wait_until
 
+from leyline_types import SlotConfig, observation_schema
 from simic_training.command.main import main
 from simic_training.evaluation.look_then_leap import table_from_bytes
 from simic_training.evaluation.parts import PartsFolder
@@ -112,6 +113,17 @@ def test_one_unit_alone(
     assert list(tmp_path.iterdir()) == []
     assert main(["headroom", *FAMILY, "--only", "training, member 9, arms"]) == 2
     assert "--only: there is no unit 'training, member 9, arms'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_look_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["headroom", *FAMILY, "--only", "training, member 2, look"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "training, member 2, look: task" in printed
+    assert f"looked at, {observation_schema(SlotConfig.default()).dim} features" in printed
 
 
 def test_the_topology_is_a_setting_of_the_hosts(

@@ -17,6 +17,7 @@ from simic_training.evaluation.headroom import (
     Bare,
     Headroom,
     bare_hosts,
+    best_table,
     choices_table,
     gate_of,
     headroom_to_json,
@@ -244,6 +245,12 @@ def test_tables_by_hand() -> None:
     assert chosen.title == "Choices (4 training hosts)"
 
 
+def test_what_is_best_differs_by_kind_and_price() -> None:
+    table = best_table({Lack.NOTHING: KINDS.by_lack[Lack.NOTHING], Lack.WIDTH: KINDS.overall})
+    assert table.rows["nothing"] == (NONE, 0.0) * 3
+    assert table.rows["width"] == pytest.approx((HEAVY.name, 0.9, HEAVY.name, 0.7, NORM.name, 0.1))
+
+
 def test_rivals_on_other_hosts_are_not_compared() -> None:
     others = make_outcomes([50.0] * 3, [0.0] * 3, hosts=[make_host(seed) for seed in range(7, 10)])
     with pytest.raises(ValueError, match="was played on host"):
@@ -357,7 +364,8 @@ def headroom(folder: PartsFolder) -> Headroom:
 
 @pytest.mark.slow
 def test_all_is_measured(headroom: Headroom) -> None:
-    rivals, kinds, choices = headroom.tables
+    rivals, kinds, choices, best = headroom.tables
+    assert list(best.rows) == ["nothing", "squeeze"]
     assert rivals.title == "Headroom (16 held-out hosts)"
     assert tuple(rivals.rows) == NAMES
     assert list(kinds.rows) == ["nothing (8 hosts)", "squeeze (8 hosts)"]

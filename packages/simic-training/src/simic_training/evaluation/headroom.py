@@ -75,7 +75,7 @@ class Headroom:
 
     Args:
         settings: as plain data, and the mean effects of every arm on the training hosts.
-        tables: the rivals; the same by kind; the choices.
+        tables: the rivals; the same by kind; the choices; the choices by kind.
         gate: what is asked of a family, line by line.
         arms: what every arm brought on each training host, and what these and more show and lack, see
             `look_then_leap.table_to_bytes`.
@@ -125,6 +125,7 @@ def measure_headroom(
             rivals_table(rivals),
             kinds_table(rivals, measured.named),
             choices_table(measured.choices.overall, plan.training),
+            best_table(measured.choices.by_lack),
         ),
         gate=gate_of(rivals, measured.choices.overall),
         arms=measured.arms,
@@ -279,6 +280,28 @@ def norm_demand(best: Mapping[float, str], norm: str) -> Demand:
         "norm everywhere is the best schedule at no more than one price level in three",
         f"at {len(prices)} of {len(best)}{where}",
         len(prices) <= NORM_SHARE * len(best),
+    )
+
+
+def best_table(by_lack: Mapping[Lack, ScheduleChoice]) -> Table:
+    """A row for each kind of hosts: which schedule, or none, is best on the training hosts of it at each price.
+
+    Args:
+        by_lack: choices made on these hosts.
+    """
+    rows: dict[str, tuple[Cell, ...]] = {}
+    for lack, choice in by_lack.items():
+        best = [choice.ranked(price)[0] for price in PRICES]
+        rows[lack.value] = tuple(cell for schedule, worth in best for cell in (_name(schedule), worth))
+    return Table(
+        title="Best schedule by what training hosts lack",
+        note="return: beside growing nothing; that of the best of many on few hosts is partly luck.",
+        columns=tuple(
+            column
+            for price in PRICES
+            for column in (Column(name=f"at {price:g}"), Column(name=f"return at {price:g}", decimals=2))
+        ),
+        rows=rows,
     )
 
 
