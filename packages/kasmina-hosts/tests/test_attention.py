@@ -101,8 +101,9 @@ def test_a_token_beyond_the_window_has_no_influence_at_all(window: int) -> None:
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_many_hosts_at_once_equal_the_loop(window: int | None) -> None:
-    q, k, v = (tensor.requires_grad_() for tensor in heads(9, 3, 2))
+@pytest.mark.parametrize("tokens", [1, 4, 12, 13])
+def test_many_hosts_at_once_equal_the_loop(tokens: int, window: int | None) -> None:
+    q, k, v = (tensor.requires_grad_() for tensor in heads(tokens, 3, 2))
     found = attention(q, k, v, window=window)
     expected = torch.stack([attention(*own, window=window) for own in zip(q, k, v, strict=True)])
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
