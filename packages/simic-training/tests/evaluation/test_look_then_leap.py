@@ -200,6 +200,12 @@ def test_kinds_are_named_from_other_members_alone() -> None:
     assert all(share < 0.7 for share in named_share(own, members).values())
 
 
+def test_members_that_come_in_the_order_of_kinds_are_named_as_well() -> None:
+    kinds = torch.arange(5).repeat_interleave(2).repeat(12)
+    table = ArmTable(kinds.float()[:, None], kinds, torch.zeros(10, 1), torch.zeros(10, 1))
+    assert named_share(table, [place // 2 for place in range(120)]) == dict.fromkeys(range(5), 1.0)
+
+
 def test_equal_tables_give_equal_models_and_each_host_its_own_answer() -> None:
     table = made_up_table(30, 20)
     one, other = (

@@ -143,9 +143,10 @@ def named_share(table: ArmTable, members: Sequence[int]) -> dict[int, float]:
         members: the member of the family that each host that was looked at is of: hosts of one are told apart by a
             classifier that has seen none of it.
     """
-    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-    lacks, folds = table.lack.numpy(), GroupKFold(min(FOLDS, len(set(members))))
+    # Stratified, as members come in the order of kinds: whole kinds would be left out.
+    lacks, folds = table.lack.numpy(), StratifiedGroupKFold(min(FOLDS, len(set(members))))
     named = cross_val_predict(_forest(), table.features.numpy(), lacks, groups=list(members), cv=folds)
     return {kind: float((named[lacks == kind] == kind).mean()) for kind in sorted(set(lacks.tolist()))}
 
