@@ -7,6 +7,7 @@ what hosts lack, and an arm is expected to bring what it brought on training hos
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import torch
@@ -143,11 +144,11 @@ def named_share(table: ArmTable, members: Sequence[int]) -> dict[int, float]:
         members: the member of the family that each host that was looked at is of: hosts of one are told apart by a
             classifier that has seen none of it.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-
     # Stratified, as members come in the order of kinds: whole kinds would be left out.
-    lacks, folds = table.lack.numpy(), StratifiedGroupKFold(min(FOLDS, len(set(members))))
-    named = cross_val_predict(_forest(), table.features.numpy(), lacks, groups=list(members), cv=folds)
+    lacks, folds = table.lack.numpy(), _selection().StratifiedGroupKFold(min(FOLDS, len(set(members))))
+    named = _selection().cross_val_predict(
+        _forest(), table.features.numpy(), lacks, groups=list(members), cv=folds
+    )
     return {kind: float((named[lacks == kind] == kind).mean()) for kind in sorted(set(lacks.tolist()))}
 
 
@@ -155,6 +156,14 @@ def _forest() -> "ExtraTreesClassifier":
     return _forest_class()(
         n_estimators=TREES, min_samples_leaf=MIN_LEAF, max_features=FEATURE_SHARE, random_state=0, n_jobs=1
     )
+
+
+@cache
+def _selection() -> ModuleType:
+    from sklearn import model_selection  # takes seconds to import
+
+    module: ModuleType = model_selection
+    return module
 
 
 @cache
