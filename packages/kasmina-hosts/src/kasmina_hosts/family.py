@@ -27,8 +27,8 @@ _STEM = (5, 1, 1)
 _NARROW_STEMS = (1, 3)
 _SQUEEZED = 1  # channels or hidden units that stages or blocks are squeezed through
 _NOISY, _SHIFTED, _OCCLUDED = 0.25, 0.35, 0.35  # shares of the members
-# Hosts are up to so much larger than one that lacks nothing and has one channel more inside a stage. The first such
-# channel costs a sixth of a host, and sizes that only hosts that lack nothing have would give them away.
+# Hosts are up to so much larger than one that lacks nothing and is led through as many channels as it has in one stage.
+# That costs a sixth of a host at once, and sizes that only hosts that lack nothing have would give them away.
 _LARGER = 0.25
 
 
@@ -77,11 +77,11 @@ class HostFamily:
     classes are to be told apart, a host hardly lacks anything that growth could bring.
 
     What a host lacks would show in its number of parameters. So hosts of all kinds are drawn equally large: up to a
-    quarter larger than one that lacks nothing and has one inner channel more than channels in one stage. The difference
-    goes into the inner widths of stages or blocks that are not squeezed. A convolution that is led through more
-    channels than it gives is two linear maps in a row, so it computes nothing new (and trains a little worse: 3 points
-    where samples are few); the MLP of a block gets more hidden units. Once a seed is planted its size tells
-    the width of its layer, as in any network.
+    quarter larger than one that lacks nothing and is led through as many channels as it has in one stage. The
+    difference goes into the inner widths of stages or blocks that are not squeezed. A convolution that is led through
+    more channels than it gives is two linear maps in a row, so it computes nothing new (and trains a little worse: 3
+    points where samples are few); the MLP of a block gets more hidden units. Once a seed is planted its size tells the
+    width of its layer, as in any network.
 
     >>> family = HostFamily(lacks=(Lack.KERNELS, Lack.WIDTH))
     >>> task, config, lack = family.draw(3)
@@ -282,6 +282,7 @@ def _enlarged(
         added = stage_size(config, stage, in_channels, inner) - plain[stage]
         if more >= 0 and added > 0:
             inner_widths[stage], spare = inner, spare - added
+    # The last stage may have been left too little to begin with: what is left goes where a channel more costs least.
     for stage in (stage for stage in reversed(order) if inner_widths[stage]):
         step = second[stage] - first[stage]
         inner_widths[stage] = min(inner_widths[stage] + spare // step, _END - 1)

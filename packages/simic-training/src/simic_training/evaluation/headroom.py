@@ -335,8 +335,9 @@ def bare_hosts(rivals: Mapping[str, Sequence[Outcomes]]) -> Bare:
         return Bare(shares, None, None)
     leads = {}
     for name in GROWERS:
-        check_paired(name, there(name), none)
-        leads[name] = none.mean(none.episode_return - there(name).episode_return)
+        grown = there(name)
+        check_paired(name, grown, none)
+        leads[name] = none.mean(none.episode_return - grown.episode_return)
     nearest = min(leads, key=lambda name: leads[name].mean)
     return Bare(shares, nearest, leads[nearest])
 

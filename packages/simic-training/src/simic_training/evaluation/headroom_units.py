@@ -323,7 +323,7 @@ def play_rivals_unit(table: bytes, draw: HostDraw, member: int, players: tuple[P
         if player.name not in (LEAP, BLIND):
             return controller_of(player, draw.env, seed=seed)
         slots, rules = slots_of(draw.env.host), draw.env.rules
-        predict = _model(table) if player.name == LEAP else mean_arms(table_from_bytes(table))
+        predict = _models(table)[player.name]
         return LookThenLeapController(arms(draw.env.host.topology, slots, rules), predict, slots, rules=rules)
 
     played = play_players(players, draw, member, controller)
@@ -331,8 +331,10 @@ def play_rivals_unit(table: bytes, draw: HostDraw, member: int, players: tuple[P
 
 
 @lru_cache(maxsize=1)
-def _model(table: bytes) -> Predict:
-    return fit_arms(table_from_bytes(table))
+def _models(table: bytes) -> dict[str, Predict]:
+    """What those who leap go by."""
+    read = table_from_bytes(table)
+    return {BLIND: mean_arms(read), LEAP: fit_arms(read)}
 
 
 def rivals_of(choices: Choices, played: Mapping[str, Outcomes]) -> dict[str, tuple[Outcomes, ...]]:
